@@ -1,0 +1,52 @@
+/* The ring GEMM: C (Z_2^80) = A (int64) x B (int64), the heart of the cost (DESIGN section 8).
+ *
+ * Operands are signed 64-bit integers, results are exact modulo 2^80. Two kernels stand behind one function,
+ * chosen at run time by what the processor has, equal bit for bit:
+ *   portable  signed digits of 21, 21 and 22 bits as doubles, eight products by OpenBLAS DGEMM
+ *   amx       eight byte limbs, 49 limb products by AMX-INT8 tiles
+ * beside ring_gemm_reference, the plain triple loop in 128-bit integers that both are tested against.
+ *
+ * Operands may be secret: no kernel branches on, or addresses memory by, a value of A or B. */
+#ifndef TREFOIL_RING_GEMM_H
+#define TREFOIL_RING_GEMM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "ring/status.h"
+#include "ring/wide.h"
+
+enum ring_gemm_kernel { RING_GEMM_AUTO, RING_GEMM_PORTABLE, RING_GEMM_AMX, RING_GEMM_KERNELS };
+
+/* What the result does to C. */
+enum ring_gemm_mode {
+    RING_GEMM_SET, /* C  = A B */
+    RING_GEMM_ADD, /* C += A B */
+};
+
+/* B in the layout a kernel wants; about eight bytes an element. Made once for weights. Wiped when closed. */
+struct ring_gemm_matrix;
+
+/* The kernel AUTO stands for on this machine, and whether a kernel can run here. TREFOIL_GEMM=portable|amx in
+ * the environment overrides the choice. Names: "portable", "amx". */
+enum ring_gemm_kernel ring_gemm_default(void);
+bool ring_gemm_available(enum ring_gemm_kernel kernel);
+const char *ring_gemm_name(enum ring_gemm_kernel kernel);
+
+/* Packs B [k][n]: element (r, c) is b[r * ldb + c], or b[c * ldb + r] if transposed. b may be freed afterwards. */
+STATUS_MUST_USE enum status ring_gemm_pack(struct ring_gemm_matrix **out, enum ring_gemm_kernel kernel, size_t k,
+                                           size_t n, const int64_t *b, size_t ldb, bool transposed);
+void ring_gemm_close(struct ring_gemm_matrix **matrix);
+size_t ring_gemm_bytes(const struct ring_gemm_matrix *matrix);
+
+/* C [m][n] = or += A [m][k] B [k][n] modulo 2^80; rows of A are lda apart, rows of C ldc. k and n come from b.
+ * Uses the threads OpenMP gives (omp_set_num_threads). Fails only for want of memory. */
+STATUS_MUST_USE enum status ring_gemm(struct ring_wide c, size_t ldc, size_t m, const int64_t *a, size_t lda,
+                                      const struct ring_gemm_matrix *b, enum ring_gemm_mode mode);
+
+/* The same by three loops in 128-bit integers; the definition. b is [k][n], rows ldb apart. */
+void ring_gemm_reference(struct ring_wide c, size_t ldc, size_t m, size_t k, size_t n, const int64_t *a, size_t lda,
+                         const int64_t *b, size_t ldb, enum ring_gemm_mode mode);
+
+#endif
