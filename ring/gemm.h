@@ -34,19 +34,20 @@ enum ring_gemm_kernel ring_gemm_default(void);
 bool ring_gemm_available(enum ring_gemm_kernel kernel);
 const char *ring_gemm_name(enum ring_gemm_kernel kernel);
 
-/* Packs B [k][n]: element (r, c) is b[r * ldb + c], or b[c * ldb + r] if transposed. b may be freed afterwards. */
-STATUS_MUST_USE enum status ring_gemm_pack(struct ring_gemm_matrix **out, enum ring_gemm_kernel kernel, size_t k,
-                                           size_t n, const int64_t *b, size_t ldb, bool transposed);
+/* Packs B [k][n]: element (r, c) is b[r * ldb + c], or b[c * ldb + r] if transposed. b may be freed
+ * afterwards. */
+STATUS_MUST_USE enum status ring_gemm_pack(struct ring_gemm_matrix **out, enum ring_gemm_kernel kernel,
+                                           size_t k, size_t n, const int64_t *b, size_t ldb, bool transposed);
 void ring_gemm_close(struct ring_gemm_matrix **matrix);
 size_t ring_gemm_bytes(const struct ring_gemm_matrix *matrix);
 
-/* C [m][n] = or += A [m][k] B [k][n] modulo 2^80; rows of A are lda apart, rows of C ldc. k and n come from b.
- * Uses the threads OpenMP gives (omp_set_num_threads). Fails only for want of memory. */
+/* C [m][n] = or += A [m][k] B [k][n] modulo 2^80; rows of A are lda apart, rows of C ldc. k and n come from
+ * b. Uses the threads OpenMP gives (omp_set_num_threads). Fails only for want of memory. */
 STATUS_MUST_USE enum status ring_gemm(struct ring_wide c, size_t ldc, size_t m, const int64_t *a, size_t lda,
                                       const struct ring_gemm_matrix *b, enum ring_gemm_mode mode);
 
 /* The same by three loops in 128-bit integers; the definition. b is [k][n], rows ldb apart. */
-void ring_gemm_reference(struct ring_wide c, size_t ldc, size_t m, size_t k, size_t n, const int64_t *a, size_t lda,
-                         const int64_t *b, size_t ldb, enum ring_gemm_mode mode);
+void ring_gemm_reference(struct ring_wide c, size_t ldc, size_t m, size_t k, size_t n, const int64_t *a,
+                         size_t lda, const int64_t *b, size_t ldb, enum ring_gemm_mode mode);
 
 #endif

@@ -1,0 +1,154 @@
+#include "ring/gemm.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include <sodium.h>
+
+#include "ring/gemm_kernel.h"
+
+/* From this size on a packed matrix is aligned for, and asked to be put on, large pages. */
+#define LARGE_PAGE ((size_t)2 << 20)
+
+static const struct gemm_kernel *const kernels[RING_GEMM_KERNELS] = {
+    [RING_GEMM_PORTABLE] = &gemm_portable,
+    [RING_GEMM_AMX] = &gemm_amx,
+};
+
+static bool is_kernel(enum ring_gemm_kernel kernel)
+{
+    return (unsigned)kernel < RING_GEMM_KERNELS && kernel != RING_GEMM_AUTO;
+}
+
+/* What TREFOIL_GEMM asks for; AUTO if it is not set, RING_GEMM_KERNELS if it names no kernel. */
+static enum ring_gemm_kernel requested(void)
+{
+    const char *name = getenv("TREFOIL_GEMM");
+    if (name == NULL || name[0] == '\0')
+        return RING_GEMM_AUTO;
+    for (int i = RING_GEMM_AUTO + 1; i < RING_GEMM_KERNELS; i++)
+        if (strcmp(name, kernels[i]->name) == 0)
+            return (enum ring_gemm_kernel)i;
+    return RING_GEMM_KERNELS;
+}
+
+enum ring_gemm_kernel ring_gemm_default(void)
+{
+    const enum ring_gemm_kernel wish = requested();
+    if (ring_gemm_available(wish))
+        return wish;
+    return ring_gemm_available(RING_GEMM_AMX) ? RING_GEMM_AMX : RING_GEMM_PORTABLE;
+}
+
+bool ring_gemm_available(enum ring_gemm_kernel kernel)
+{
+    return is_kernel(kernel) && kernels[kernel]->available();
+}
+
+const char *ring_gemm_name(enum ring_gemm_kernel kernel)
+{
+    if (kernel == RING_GEMM_AUTO)
+        kernel = ring_gemm_default();
+    return is_kernel(kernel) ? kernels[kernel]->name : "unknown";
+}
+
+/* out: the kernel to pack for. */
+static enum status choose(const struct gemm_kernel **out, enum ring_gemm_kernel kernel)
+{
+    if (kernel == RING_GEMM_AUTO) {
+        const enum ring_gemm_kernel wish = requested();
+        if (wish == RING_GEMM_KERNELS)
+            return status_fail(STATUS_INPUT,
+                               "TREFOIL_GEMM=%s names no kernel: use portable or amx, or unset it",
+                               getenv("TREFOIL_GEMM"));
+        kernel = wish == RING_GEMM_AUTO ? ring_gemm_default() : wish;
+    }
+    if (!ring_gemm_available(kernel))
+        return status_fail(STATUS_INPUT,
+                           "the %s kernel cannot run here: the processor or the operating system "
+                           "lacks what it needs; use TREFOIL_GEMM=portable or unset it",
+                           ring_gemm_name(kernel));
+    *out = kernels[kernel];
+    return STATUS_OK;
+}
+
+static void *allocate(size_t bytes)
+{
+    const bool large = bytes >= LARGE_PAGE;
+    void *data = NULL;
+    if (posix_memalign(&data, large ? LARGE_PAGE : GEMM_ALIGNMENT, bytes) != 0)
+        return NULL;
+#ifdef MADV_HUGEPAGE
+    if (large)
+        (void)madvise(data, bytes, MADV_HUGEPAGE); /* advice only */
+#endif
+    return data;
+}
+
+enum status ring_gemm_pack(struct ring_gemm_matrix **out, enum ring_gemm_kernel kernel, size_t k, size_t n,
+                           const int64_t *b, size_t ldb, bool transposed)
+{
+    *out = NULL;
+    const struct gemm_kernel *chosen = NULL;
+    const enum status status = choose(&chosen, kernel);
+    if (status != STATUS_OK)
+        return status;
+    struct ring_gemm_matrix *matrix = calloc(1, sizeof *matrix);
+    if (matrix == NULL)
+        return status_fail(STATUS_MEMORY, "no memory for a packed matrix");
+    matrix->kernel = chosen;
+    matrix->k = k;
+    matrix->n = n;
+    if (k != 0 && n != 0) {
+        if (!chosen->bytes(&matrix->bytes, k, n) || (matrix->data = allocate(matrix->bytes)) == NULL) {
+            free(matrix);
+            return status_fail(STATUS_MEMORY, "no memory for a packed matrix of %zu x %zu elements", k, n);
+        }
+        chosen->pack(matrix, b, ldb, transposed);
+    }
+    *out = matrix;
+    return STATUS_OK;
+}
+
+void ring_gemm_close(struct ring_gemm_matrix **matrix)
+{
+    if (*matrix == NULL)
+        return;
+    if ((*matrix)->data != NULL)
+        sodium_memzero((*matrix)->data, (*matrix)->bytes);
+    free((*matrix)->data);
+    free(*matrix);
+    *matrix = NULL;
+}
+
+size_t ring_gemm_bytes(const struct ring_gemm_matrix *matrix)
+{
+    return sizeof *matrix + matrix->bytes;
+}
+
+enum status ring_gemm(struct ring_wide c, size_t ldc, size_t m, const int64_t *a, size_t lda,
+                      const struct ring_gemm_matrix *b, enum ring_gemm_mode mode)
+{
+    if (m != 0 && b->k != 0 && b->n != 0)
+        return b->kernel->multiply(c, ldc, m, a, lda, b, mode);
+    if (mode == RING_GEMM_SET) /* an empty sum, or no element at all */
+        for (size_t row = 0; row < m; row++) {
+            memset(c.lo + row * ldc, 0, b->n * sizeof *c.lo);
+            memset(c.hi + row * ldc, 0, b->n * sizeof *c.hi);
+        }
+    return STATUS_OK;
+}
+
+void ring_gemm_reference(struct ring_wide c, size_t ldc, size_t m, size_t k, size_t n, const int64_t *a,
+                         size_t lda, const int64_t *b, size_t ldb, enum ring_gemm_mode mode)
+{
+    for (size_t row = 0; row < m; row++)
+        for (size_t column = 0; column < n; column++) {
+            const size_t at = row * ldc + column;
+            ring_u128 sum = mode == RING_GEMM_ADD ? ring_wide_get(c, at) : 0;
+            for (size_t i = 0; i < k; i++)
+                sum += (ring_u128)((ring_i128)a[row * lda + i] * b[i * ldb + column]);
+            ring_wide_set(c, at, sum);
+        }
+}

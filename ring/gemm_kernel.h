@@ -1,0 +1,64 @@
+/* What a kernel of the ring GEMM consists of; private to ring/gemm*.c.
+ *
+ * A kernel fixes the layout of the packed B and multiplies by it. gemm.c allocates, chooses, and splits
+ * nothing: each kernel cuts the work into the blocks that suit it and divides them among the threads of
+ * OpenMP. */
+#ifndef TREFOIL_RING_GEMM_KERNEL_H
+#define TREFOIL_RING_GEMM_KERNEL_H
+
+#include "ring/gemm.h"
+
+struct ring_gemm_matrix {
+    const struct gemm_kernel *kernel;
+    size_t k, n;
+    size_t bytes; /* of data */
+    void *data;   /* aligned to GEMM_ALIGNMENT */
+};
+
+struct gemm_kernel {
+    const char *name;
+    bool (*available)(void);
+    /* Bytes of a packed matrix; false if they do not fit a size_t. */
+    bool (*bytes)(size_t *out, size_t k, size_t n);
+    void (*pack)(struct ring_gemm_matrix *out, const int64_t *b, size_t ldb, bool transposed);
+    /* m, k and n are at least 1. */
+    enum status (*multiply)(struct ring_wide c, size_t ldc, size_t m, const int64_t *a, size_t lda,
+                            const struct ring_gemm_matrix *b, enum ring_gemm_mode mode);
+};
+
+extern const struct gemm_kernel gemm_portable, gemm_amx;
+
+/* The portable kernel with at most this much of the inner dimension in one sum: GEMM_PORTABLE_EXACT is the
+ * most that is exact, and where tests look for the edge. */
+#define GEMM_PORTABLE_EXACT 1638
+STATUS_MUST_USE enum status gemm_portable_multiply(struct ring_wide c, size_t ldc, size_t m, const int64_t *a,
+                                                   size_t lda, const struct ring_gemm_matrix *b,
+                                                   enum ring_gemm_mode mode, size_t most);
+
+/* A cache line, and a vector register of the widest processors. */
+#define GEMM_ALIGNMENT 64
+
+/* Bytes of the calling thread for the duration of one product, aligned to GEMM_ALIGNMENT; NULL if there is no
+ * memory. The next call of this thread gives the same bytes again.
+ *
+ * What is in them is secret: limbs of A and partial results. They stay allocated, since mapping and wiping
+ * them for every attention head would cost as much as the product, and are wiped when they grow and when the
+ * thread ends. They never hold more than the operands of the last product, which the party holds anyway. */
+void *gemm_scratch(size_t bytes);
+
+/* How many threads to use where the work is worth this many: at most GEMM_THREADS and what OpenMP would give,
+ * and one inside a parallel region. */
+int gemm_threads(double worth);
+#define GEMM_THREADS 256
+
+static inline size_t gemm_min(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+static inline size_t gemm_blocks(size_t n, size_t block)
+{
+    return n / block + (n % block != 0);
+}
+
+#endif

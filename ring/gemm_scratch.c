@@ -1,0 +1,82 @@
+#include "ring/gemm_kernel.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+
+#include <sodium.h>
+
+#ifdef _OPENMP
+#include <omp.h>
+#endif
+
+struct scratch {
+    size_t bytes;
+    void *data;
+};
+
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static pthread_key_t key;
+static bool have_key;
+
+static void empty(struct scratch *scratch)
+{
+    if (scratch->data != NULL)
+        sodium_memzero(scratch->data, scratch->bytes);
+    free(scratch->data);
+    *scratch = (struct scratch){0, NULL};
+}
+
+static void at_thread_end(void *value)
+{
+    empty(value);
+    free(value);
+}
+
+static void make_key(void)
+{
+    have_key = pthread_key_create(&key, at_thread_end) == 0;
+}
+
+/* The calling thread's scratch; NULL if there is no memory. */
+static struct scratch *of_thread(void)
+{
+    if (pthread_once(&once, make_key) != 0 || !have_key)
+        return NULL;
+    struct scratch *scratch = pthread_getspecific(key);
+    if (scratch != NULL)
+        return scratch;
+    scratch = calloc(1, sizeof *scratch);
+    if (scratch != NULL && pthread_setspecific(key, scratch) != 0) {
+        free(scratch);
+        return NULL;
+    }
+    return scratch;
+}
+
+void *gemm_scratch(size_t bytes)
+{
+    struct scratch *scratch = of_thread();
+    if (scratch == NULL)
+        return NULL;
+    if (scratch->bytes < bytes) {
+        empty(scratch);
+        if (posix_memalign(&scratch->data, GEMM_ALIGNMENT, bytes) != 0) {
+            scratch->data = NULL;
+            return NULL;
+        }
+        scratch->bytes = bytes;
+    }
+    return scratch->data;
+}
+
+int gemm_threads(double worth)
+{
+#ifdef _OPENMP
+    int most = omp_in_parallel() ? 1 : omp_get_max_threads();
+    most = most < GEMM_THREADS ? most : GEMM_THREADS;
+    return worth >= most ? most : worth < 1 ? 1 : (int)worth;
+#else
+    (void)worth;
+    return 1;
+#endif
+}
