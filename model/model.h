@@ -62,7 +62,10 @@ struct model {
     void *memory;               /* what the pointers point into */
 };
 
-/* Reads a folder. STATUS_INPUT names the file, the tensor or the field, what was found and what was expected. */
+/* Reads a folder. STATUS_INPUT names the file, the tensor or the field, what was found and what was expected;
+ * STATUS_CORRUPT says the same of a file that is cut short or whose offsets do not fit it. Every shape is compared with the
+ * file before memory of that size is taken. Tensors nobody needs (cls.*, position_ids) are ignored; the tensors of a
+ * "bare encoder" may lack the prefix, LayerNorm may use its old names gamma and beta. On failure out is cleared. */
 STATUS_MUST_USE enum status model_read(struct model *out, const char *folder);
 /* Only config.json and tokenizer_config.json. */
 STATUS_MUST_USE enum status model_config_read(struct model_config *out, const char *folder);
@@ -70,7 +73,8 @@ STATUS_MUST_USE enum status model_config_read(struct model_config *out, const ch
 STATUS_MUST_USE enum status model_allocate(struct model *out, const struct model_config *config, bool with_head);
 enum model_precision { MODEL_F32, MODEL_F16 };
 /* Writes config.json, tokenizer_config.json and model.safetensors, each to a temporary name, synced, then renamed:
- * a folder that was good before stays good if this fails. vocabulary: a vocab.txt to copy beside them, or NULL. */
+ * a folder that was good before stays good if this fails. vocabulary: a vocab.txt to copy beside them, or NULL.
+ * STATUS_RANGE: a weight is not finite, or too large for F16. Without a head the folder holds a bare BertModel. */
 STATUS_MUST_USE enum status model_write(const struct model *model, const char *folder, enum model_precision precision,
                                         const char *vocabulary);
 void model_clear(struct model *model);
