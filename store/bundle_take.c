@@ -1,0 +1,253 @@
+/* Bundles on their way out: next, take, get, burn. */
+#include "store/bundle.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum status store_bundle_each(struct store *store, MDB_txn *txn, const unsigned char line[],
+                              bool (*each)(void *, const unsigned char *, const struct store_record *),
+                              void *context)
+{
+    unsigned char start[STORE_SERIAL_KEY_BYTES] = {0};
+    if (line)
+        memcpy(start, line, STORE_LINE_BYTES);
+    MDB_val key = {sizeof start, start}, value;
+    MDB_cursor *cursor;
+    enum status status = STATUS_OK;
+    int code = mdb_cursor_open(txn, store->bundles, &cursor);
+    if (code)
+        return store_env_fail(store, code, "cannot list bundles");
+    code = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
+    for (; !code; code = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) {
+        struct store_record record;
+        if (key.mv_size != sizeof start)
+            code = MDB_CORRUPTED;
+        else if (line && memcmp(key.mv_data, line, STORE_LINE_BYTES))
+            break;
+        else
+            status = store_record_decode(store, &value, &record);
+        if (code || status || !each(context, key.mv_data, &record))
+            break;
+    }
+    mdb_cursor_close(cursor);
+    if (code && code != MDB_NOTFOUND)
+        status = store_env_fail(store, code, "cannot list bundles");
+    return status;
+}
+
+enum status store_next_serial(struct store *store, const unsigned char model[STORE_HASH_BYTES],
+                              const unsigned char schedule[STORE_HASH_BYTES], uint64_t *serial)
+{
+    unsigned char line[STORE_LINE_BYTES];
+    struct store_mark mark;
+    MDB_txn *txn;
+    store_line_key(line, model, schedule);
+    enum status status = store_read_begin(store, &txn);
+    if (status)
+        return status;
+    status = store_mark_get(store, txn, line, &mark);
+    mdb_txn_abort(txn);
+    *serial = mark.seen + 1;
+    return status;
+}
+
+struct next {
+    uint64_t mark, serial, count;
+};
+
+static bool next_each(void *context, const unsigned char *where, const struct store_record *record)
+{
+    struct next *next = context;
+    const uint64_t serial = store_get64(where + STORE_LINE_BYTES);
+    if (record->state == STORE_READY && serial > next->mark && !next->count++)
+        next->serial = serial;
+    return true;
+}
+
+enum status store_bundle_next(struct store *store, const unsigned char model[STORE_HASH_BYTES],
+                              const unsigned char schedule[STORE_HASH_BYTES], uint64_t *serial,
+                              uint64_t *mark, uint64_t *count)
+{
+    unsigned char line[STORE_LINE_BYTES];
+    struct store_mark marks;
+    MDB_txn *txn;
+    store_line_key(line, model, schedule);
+    enum status status = store_read_begin(store, &txn);
+    if (status)
+        return status;
+    status = store_mark_get(store, txn, line, &marks);
+    struct next next = {.mark = marks.mark};
+    if (!status)
+        status = store_bundle_each(store, txn, line, next_each, &next);
+    mdb_txn_abort(txn);
+    *serial = next.serial;
+    *mark = next.mark;
+    *count = next.count;
+    return status;
+}
+
+/* First ready bundle up to a serial. */
+struct below {
+    uint64_t upto;
+    bool found;
+    unsigned char where[STORE_SERIAL_KEY_BYTES], id[STORE_ID_BYTES];
+};
+
+static bool below_each(void *context, const unsigned char *where, const struct store_record *record)
+{
+    struct below *below = context;
+    if (store_get64(where + STORE_LINE_BYTES) > below->upto)
+        return false;
+    if (record->state != STORE_READY)
+        return true;
+    below->found = true;
+    memcpy(below->where, where, STORE_SERIAL_KEY_BYTES);
+    memcpy(below->id, record->id, STORE_ID_BYTES);
+    return false;
+}
+
+void store_bundle_sweep(struct store *store, const unsigned char line[STORE_LINE_BYTES], uint64_t upto)
+{
+    for (unsigned char last[STORE_ID_BYTES] = {0};;) {
+        struct below below = {.upto = upto};
+        MDB_txn *txn;
+        enum status status = store_read_begin(store, &txn);
+        if (!status) {
+            status = store_bundle_each(store, txn, line, below_each, &below);
+            mdb_txn_abort(txn);
+        }
+        /* Met again means that it could not be deleted; it lies below the mark and goes when the store is
+         * opened. */
+        if (status || (below.found && !memcmp(last, below.id, sizeof last))) {
+            atomic_store(&store->failed, true);
+            return;
+        }
+        if (!below.found)
+            return;
+        memcpy(last, below.id, sizeof last);
+        store_content_delete(store, store->bundles, below.where, sizeof below.where, below.id);
+    }
+}
+
+/* Raises the mark to serial, never lowers it. Whether the serial was above it. */
+static enum status raise_mark(struct store *store, MDB_txn *txn, const unsigned char line[], uint64_t serial,
+                              bool *above)
+{
+    struct store_mark mark;
+    const enum status status = store_mark_get(store, txn, line, &mark);
+    *above = !status && serial > mark.mark;
+    if (!*above)
+        return status;
+    mark.mark = serial;
+    if (mark.seen < serial)
+        mark.seen = serial;
+    return store_mark_put(store, txn, line, &mark);
+}
+
+static enum status check_range(uint64_t serial)
+{
+    if (serial <= STORE_SERIAL_MAX)
+        return STATUS_OK;
+    return status_fail(STATUS_INPUT, "serial %llu is beyond the last a store can count",
+                       (unsigned long long)serial);
+}
+
+/* In one synced transaction: the mark is raised, and the record, if it is ready, becomes taken
+ * (record->state). */
+static enum status take_record(struct store *store, const unsigned char where[STORE_SERIAL_KEY_BYTES],
+                               struct store_record *record)
+{
+    const uint64_t serial = store_get64(where + STORE_LINE_BYTES);
+    MDB_txn *txn;
+    bool above, found;
+    enum status status = store_write_begin(store, STORE_URGENT, 0, &txn);
+    if (status)
+        return status;
+    status = raise_mark(store, txn, where, serial, &above);
+    if (!status && !above)
+        status =
+            status_fail(STATUS_STATE, "bundle %llu was taken or burnt before", (unsigned long long)serial);
+    if (!status)
+        status = store_record_get(store, txn, store->bundles, where, STORE_SERIAL_KEY_BYTES, record, &found);
+    if (!status && found && record->state == STORE_READY) {
+        record->state = STORE_TAKEN;
+        status = store_record_put(store, txn, store->bundles, where, STORE_SERIAL_KEY_BYTES, record);
+    }
+    if (!status)
+        return store_write_commit(store, txn);
+    store_write_abort(store, txn);
+    return status;
+}
+
+enum status store_bundle_take(struct store *store, const unsigned char model[STORE_HASH_BYTES],
+                              const unsigned char schedule[STORE_HASH_BYTES], uint64_t serial,
+                              struct store_bundle **out)
+{
+    *out = NULL;
+    struct store_name name = {.serial = serial};
+    memcpy(name.model, model, STORE_HASH_BYTES);
+    memcpy(name.schedule, schedule, STORE_HASH_BYTES);
+    enum status status = check_range(serial);
+    if (status)
+        return status;
+    struct store_bundle *bundle = store_bundle_new(store, &name);
+    if (!bundle)
+        return STATUS_MEMORY;
+    struct store_content *content = &bundle->content;
+    struct store_record *record = &content->record;
+    status = take_record(store, content->where, record);
+    if (!status) {
+        store_bundle_sweep(store, content->where, serial);
+        if (record->state != STORE_TAKEN)
+            status = status_fail(STATUS_EMPTY, "bundle %llu is not ready in %s; its serial is burnt now",
+                                 (unsigned long long)serial, store->path);
+    }
+    const bool taken = !status;
+    if (taken)
+        status = store_key_read(store, record->id, &content->key);
+    memcpy(bundle->name.nonce, record->nonce, STORE_HASH_BYTES);
+    bundle->name.bucket = record->bucket;
+    bundle->name.batch = record->batch;
+    store_name_encode(content->name, &bundle->name);
+    if (!status) {
+        *out = bundle;
+        return STATUS_OK;
+    }
+    if (!taken)
+        record->state = STORE_READY; /* whatever it is, it is not ours to delete */
+    store_bundle_close(&bundle);
+    return status;
+}
+
+enum status store_bundle_get(struct store_bundle *bundle, uint32_t item, void *data, size_t bytes)
+{
+    if (bundle->content.record.state != STORE_TAKEN)
+        return status_fail(STATUS_STATE, "bundle %llu is not taken: its items cannot be read",
+                           (unsigned long long)bundle->name.serial);
+    const enum status status = store_content_get(&bundle->content, item, data, bytes);
+    return status ? status_prefix(status, "bundle %llu: ", (unsigned long long)bundle->name.serial)
+                  : STATUS_OK;
+}
+
+enum status store_burn(struct store *store, const unsigned char model[STORE_HASH_BYTES],
+                       const unsigned char schedule[STORE_HASH_BYTES], uint64_t upto)
+{
+    unsigned char line[STORE_LINE_BYTES];
+    MDB_txn *txn;
+    bool above;
+    store_line_key(line, model, schedule);
+    enum status status = check_range(upto);
+    if (!status)
+        status = store_write_begin(store, STORE_URGENT, 0, &txn);
+    if (status)
+        return status;
+    status = raise_mark(store, txn, line, upto, &above);
+    if (status || !above) {
+        store_write_abort(store, txn);
+        return status;
+    }
+    status = store_write_commit(store, txn);
+    if (!status)
+        store_bundle_sweep(store, line, upto);
+    return status;
+}

@@ -1,0 +1,296 @@
+#include "store/recovery.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <sodium.h>
+
+#include "store/items.h"
+
+#define CLEAN_BYTES 16
+#define STAMP_BYTES 512
+#define STAMP "stamp"
+#define STAMP_NEW "stamp.new"
+
+static MDB_val name_of(const char *text)
+{
+    return (MDB_val){strlen(text), (void *)text};
+}
+
+/* Empty where the system does not tell. */
+static void boot_id(char out[64])
+{
+    out[0] = 0;
+    FILE *file = fopen("/proc/sys/kernel/random/boot_id", "re");
+    if (!file)
+        return;
+    if (!fgets(out, 64, file))
+        out[0] = 0;
+    out[strcspn(out, "\n")] = 0;
+    fclose(file);
+}
+
+/* The stamp a store in this state must have beside it; clean: NULL while it is open. "" if it cannot be told.
+ */
+static void stamp_text(char out[STAMP_BYTES], const struct store *store, const unsigned char *clean)
+{
+    char boot[64], hex[2 * CLEAN_BYTES + 1] = "-";
+    struct stat stat;
+    out[0] = 0;
+    boot_id(boot);
+    if (!boot[0] || fstatat(store->folder, "data.mdb", &stat, 0))
+        return;
+    if (clean)
+        sodium_bin2hex(hex, sizeof hex, clean, CLEAN_BYTES);
+    snprintf(
+        out, STAMP_BYTES,
+        "trefoil store stamp 1\nparty %s\ngeneration %016llx\nclean %s\nboot %s\ndevice %llu\ninode %llu\n"
+        "changed %lld.%09ld\n",
+        store->party, (unsigned long long)store->generation, hex, boot, (unsigned long long)stat.st_dev,
+        (unsigned long long)stat.st_ino, clean ? (long long)stat.st_ctim.tv_sec : 0,
+        clean ? stat.st_ctim.tv_nsec : 0);
+}
+
+static bool stamp_agrees(const struct store *store, const unsigned char *clean)
+{
+    char want[STAMP_BYTES], have[STAMP_BYTES] = {0};
+    stamp_text(want, store, clean);
+    const int file = openat(store->folder, STAMP, O_RDONLY | O_CLOEXEC);
+    if (file < 0)
+        return false;
+    const ssize_t got = read(file, have, sizeof have - 1);
+    close(file);
+    return want[0] && got > 0 && !strcmp(want, have);
+}
+
+static int stamp_replace(const struct store *store, const char *text)
+{
+    const int file = openat(store->folder, STAMP_NEW, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    if (file < 0)
+        return errno;
+    const size_t bytes = strlen(text);
+    errno = ENOSPC;
+    int code = write(file, text, bytes) != (ssize_t)bytes || fsync(file) ? errno : 0;
+    close(file);
+    if (!code && (renameat(store->folder, STAMP_NEW, store->folder, STAMP) || fsync(store->folder)))
+        code = errno;
+    return code;
+}
+
+static enum status stamp_write(const struct store *store, const unsigned char *clean)
+{
+    char text[STAMP_BYTES];
+    stamp_text(text, store, clean);
+    const int code = stamp_replace(store, text);
+    if (!code)
+        return STATUS_OK;
+    return status_fail(store_no_room(code) ? STATUS_FULL : STATUS_IO, "cannot write %s/" STAMP ": %s",
+                       store->path, strerror(code));
+}
+
+/* ---- ids in use ---- */
+
+struct ids {
+    unsigned char (*id)[STORE_ID_BYTES];
+    size_t count, room;
+};
+
+static enum status ids_add(struct ids *ids, const unsigned char id[STORE_ID_BYTES])
+{
+    if (ids->count == ids->room) {
+        const size_t room = ids->room ? 2 * ids->room : 64;
+        void *more = realloc(ids->id, room * sizeof *ids->id);
+        if (!more)
+            return status_fail(STATUS_MEMORY, "no memory to check the store");
+        ids->id = more;
+        ids->room = room;
+    }
+    memcpy(ids->id[ids->count++], id, STORE_ID_BYTES);
+    return STATUS_OK;
+}
+
+static int ids_order(const void *a, const void *b)
+{
+    return memcmp(a, b, STORE_ID_BYTES);
+}
+
+static bool ids_have(void *context, const unsigned char id[STORE_ID_BYTES])
+{
+    const struct ids *ids = context;
+    return ids->count && bsearch(id, ids->id, ids->count, STORE_ID_BYTES, ids_order);
+}
+
+/* ---- what one transaction decides ---- */
+
+/* Deletes the records of a table that are not to stay, collects the ids of the others. */
+static enum status keep_records(struct store *store, MDB_txn *txn, MDB_dbi table, bool burn, struct ids *ids)
+{
+    MDB_cursor *cursor;
+    MDB_val key, value;
+    enum status status = STATUS_OK;
+    int code = mdb_cursor_open(txn, table, &cursor);
+    if (code)
+        return store_env_fail(store, code, "cannot check the store");
+    code = mdb_cursor_get(cursor, &key, &value, MDB_FIRST);
+    for (; !code && !status; code = code ? code : mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) {
+        struct store_record record;
+        status = store_record_decode(store, &value, &record);
+        if (status)
+            break;
+        const bool orphan = table == store->bundles && !store_key_exists(store, record.id);
+        if (burn || orphan || record.state != STORE_READY)
+            code = mdb_cursor_del(cursor, 0);
+        else
+            status = ids_add(ids, record.id);
+    }
+    mdb_cursor_close(cursor);
+    return !status && code != MDB_NOTFOUND ? store_env_fail(store, code, "cannot check the store") : status;
+}
+
+/* Every serial ever seen counts as spent. */
+static enum status raise_marks(struct store *store, MDB_txn *txn)
+{
+    MDB_cursor *cursor;
+    MDB_val key, value;
+    enum status status = STATUS_OK;
+    int code = mdb_cursor_open(txn, store->marks, &cursor);
+    if (code)
+        return store_env_fail(store, code, "cannot raise marks");
+    while (!status && !(code = mdb_cursor_get(cursor, &key, &value, MDB_NEXT))) {
+        unsigned char line[STORE_LINE_BYTES];
+        struct store_mark mark;
+        if (key.mv_size != sizeof line) {
+            code = MDB_CORRUPTED;
+            break;
+        }
+        memcpy(line, key.mv_data, sizeof line);
+        status = store_mark_get(store, txn, line, &mark);
+        mark.mark = mark.seen;
+        if (!status)
+            status = store_mark_put(store, txn, line, &mark);
+    }
+    mdb_cursor_close(cursor);
+    return !status && code != MDB_NOTFOUND ? store_env_fail(store, code, "cannot raise marks") : status;
+}
+
+static enum status put_generation(struct store *store, MDB_txn *txn)
+{
+    unsigned char bytes[8];
+    randombytes_buf(&store->generation, sizeof store->generation);
+    store_put64(bytes, store->generation);
+    MDB_val key = name_of("generation"), value = {sizeof bytes, bytes};
+    const int code = mdb_put(txn, store->about, &key, &value, 0);
+    return code ? store_env_fail(store, code, "cannot write the generation") : STATUS_OK;
+}
+
+static enum status decide(struct store *store, MDB_txn *txn, bool fresh, struct ids *ids)
+{
+    MDB_val key = name_of("generation"), value;
+    if (!fresh && !mdb_get(txn, store->about, &key, &value) && value.mv_size == 8)
+        store->generation = store_get64(value.mv_data);
+    key = name_of("clean");
+    const bool marked = !mdb_get(txn, store->about, &key, &value) && value.mv_size == CLEAN_BYTES;
+    const bool burn = !marked || !stamp_agrees(store, value.mv_data);
+    int code = mdb_del(txn, store->about, &key, NULL);
+    if (code && code != MDB_NOTFOUND)
+        return store_env_fail(store, code, "cannot check the store");
+    enum status status = burn ? raise_marks(store, txn) : STATUS_OK;
+    if (!status && burn)
+        status = put_generation(store, txn);
+    if (!status)
+        status = keep_records(store, txn, store->bundles, burn, ids);
+    if (!status)
+        status = keep_records(store, txn, store->models, false, ids);
+    return status;
+}
+
+/* ---- orphans ---- */
+
+/* The first id at or above from that no record has. */
+static enum status orphan_find(struct store *store, unsigned char from[STORE_ID_BYTES], struct ids *ids,
+                               bool *found)
+{
+    MDB_txn *txn;
+    MDB_cursor *cursor;
+    enum status status = store_read_begin(store, &txn);
+    if (status)
+        return status;
+    int code = mdb_cursor_open(txn, store->items, &cursor);
+    *found = false;
+    while (!code && !*found) {
+        MDB_val key = {STORE_ID_BYTES, from}, value;
+        code = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
+        if (!code && key.mv_size != STORE_ITEM_KEY_BYTES)
+            code = MDB_CORRUPTED;
+        if (code)
+            break;
+        memcpy(from, key.mv_data, STORE_ID_BYTES);
+        *found = !ids_have(ids, from);
+        for (int i = STORE_ID_BYTES - 1; !*found && i >= 0 && !++from[i]; i--)
+            ; /* the next id */
+    }
+    if (cursor)
+        mdb_cursor_close(cursor);
+    mdb_txn_abort(txn);
+    return code && code != MDB_NOTFOUND ? store_env_fail(store, code, "cannot check the items") : STATUS_OK;
+}
+
+static enum status sweep(struct store *store, struct ids *ids)
+{
+    if (ids->count)
+        qsort(ids->id, ids->count, STORE_ID_BYTES, ids_order);
+    enum status status = store_key_sweep(store, ids_have, ids);
+    unsigned char from[STORE_ID_BYTES] = {0};
+    bool found = !status;
+    while (!status && found) {
+        status = orphan_find(store, from, ids, &found);
+        if (!status && found)
+            status = store_items_delete(store, from);
+    }
+    return status;
+}
+
+enum status store_recover(struct store *store, bool fresh)
+{
+    struct ids ids = {0};
+    MDB_txn *txn;
+    enum status status = store_write_begin(store, STORE_CLEAN, 0, &txn);
+    if (!status) {
+        status = decide(store, txn, fresh, &ids);
+        if (status)
+            store_write_abort(store, txn);
+        else
+            status = store_write_commit(store, txn);
+    }
+    if (!status)
+        status = sweep(store, &ids);
+    if (!status)
+        status = stamp_write(store, NULL);
+    free(ids.id);
+    return status;
+}
+
+void store_leave(struct store *store)
+{
+    unsigned char clean[CLEAN_BYTES];
+    MDB_val key = name_of("clean"), value = {sizeof clean, clean};
+    MDB_txn *txn;
+    bool marked = false;
+    randombytes_buf(clean, sizeof clean);
+    if (!atomic_load(&store->failed) && !atomic_load(&store->handles) &&
+        !store_write_begin(store, STORE_CLEAN, 0, &txn)) {
+        marked = !mdb_put(txn, store->about, &key, &value, 0);
+        if (!marked)
+            store_write_abort(store, txn);
+        else
+            marked = !store_write_commit(store, txn);
+    }
+    store_env_close(store);
+    if (marked)
+        (void)!stamp_write(store, clean);
+}
