@@ -135,7 +135,7 @@ static enum status read_tokenizer(struct model_config *out, const char *folder)
     enum status status = files_join(path, folder, "tokenizer_config.json");
     if (status || !files_exist(path))
         return status;
-    status = json_reader_load(&reader, path, 16 * CONFIG_FILE_BYTES);
+    status = json_reader_load(&reader, path, CONFIG_TOKENIZER_BYTES);
     if (!status) {
         json_reader_flag(&reader, &out->lower_case, "do_lower_case");
         status = reader.status;

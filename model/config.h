@@ -16,6 +16,7 @@
 #include "model/model.h"
 
 #define CONFIG_FILE_BYTES (1 << 20)
+#define CONFIG_TOKENIZER_BYTES (16 << 20) /* tokenizer_config.json may list thousands of added tokens */
 #define CONFIG_HIDDEN_MAX 16384
 #define CONFIG_LAYERS_MAX 256
 #define CONFIG_FFN_MAX 131072
