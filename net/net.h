@@ -1,20 +1,21 @@
 /* Authenticated links between the processes of one deployment, over ZeroMQ with CURVE.
  *
- * A process has one hub: it owns every ZeroMQ socket, binds at most one endpoint (a ROUTER) and connects to the
- * peers it is told to call (a DEALER each). All work happens in sessions: a session is a conversation of two or
- * three processes under one random 16-byte id (one inference, one offline batch, one upload, one request). Any
- * number of sessions run side by side; each belongs to one thread at a time.
+ * A process has one hub: it owns every ZeroMQ socket, binds at most one endpoint (a ROUTER) and connects to
+ * the peers it is told to call (a DEALER each). All work happens in sessions: a session is a conversation of
+ * two or three processes under one random 16-byte id (one inference, one offline batch, one upload, one
+ * request). Any number of sessions run side by side; each belongs to one thread at a time.
  *
- * Who speaks: a peer is known by its long-term CURVE public key; a ZAP handler admits only keys on the allow-list
- * and every frame is attributed to the key that sent it, never to what the frame says. Over inproc endpoints
- * (three parties in one process, for tests) ZeroMQ has no CURVE; there the peer is what the hello says.
+ * Who speaks: a peer is known by its long-term CURVE public key; a ZAP handler admits only keys on the
+ * allow-list and every frame is attributed to the key that sent it, never to what the frame says. Over inproc
+ * endpoints (three parties in one process, for tests) ZeroMQ has no CURVE; there the peer is what the hello
+ * says.
  *
- * Frames: a 64-byte header (magic, version, kind, session, bundle serial, round, length) and one payload part.
- * Lengths are checked against what the receiver expects, before anything is allocated for them; a frame that
- * breaks a rule ends the session with STATUS_PEER, naming the peer.
+ * Frames: a 64-byte header (magic, version, kind, session, bundle serial, round, length) and one payload
+ * part. Lengths are checked against what the receiver expects, before anything is allocated for them; a frame
+ * that breaks a rule ends the session with STATUS_PEER, naming the peer.
  *
- * Time: every wait has a deadline (hub option timeout_ms). A silent, dead or restarted peer gives STATUS_TIMEOUT or
- * STATUS_STOPPED with its name in the message; nothing waits for ever. */
+ * Time: every wait has a deadline (hub option timeout_ms). A silent, dead or restarted peer gives
+ * STATUS_TIMEOUT or STATUS_STOPPED with its name in the message; nothing waits for ever. */
 #ifndef TREFOIL_NET_NET_H
 #define TREFOIL_NET_NET_H
 
@@ -48,9 +49,9 @@ struct net_peer {
 };
 
 struct net_options {
-    const char *name;       /* our own name, as peers know us: shown in their messages */
-    enum net_role role;     /* our own role */
-    const char *bind;       /* endpoint to listen on, or NULL (clients) */
+    const char *name;   /* our own name, as peers know us: shown in their messages */
+    enum net_role role; /* our own role */
+    const char *bind;   /* endpoint to listen on, or NULL (clients) */
     char public_key[NET_KEY_TEXT];
     char secret_key[NET_KEY_TEXT]; /* wiped by the caller after net_hub_open */
     const struct net_peer *peers;
@@ -67,10 +68,29 @@ struct net_session_id {
     unsigned char bytes[NET_SESSION_BYTES];
 };
 
+/* Kinds of frames. A receiver names the kind it waits for; any other kind from that peer in that session is a
+ * violation, but for NET_ERROR, which carries status code and message and makes the receive fail with both.
+ */
+enum net_kind {
+    NET_HELLO = 1, /* the hub's own */
+    NET_REQUEST,   /* JSON; opens a session at the receiver */
+    NET_REPLY,     /* JSON */
+    NET_ERROR,
+    NET_CONTROL, /* agreement between parties: JSON */
+    NET_SEED,    /* a stream secret for one of the two parties that share it */
+    NET_DEAL,    /* offline: g_2, DPF keys */
+    NET_WEIGHT,  /* upload: masked weights */
+    NET_INPUT,   /* a client's additive shares */
+    NET_ROUND,   /* openings between the evaluators */
+    NET_OUTPUT,  /* logit shares to the client */
+    NET_KINDS
+};
+
 /* Payload traffic, headers not counted. */
 struct net_counters {
-    uint64_t sent[NET_ROLES], received[NET_ROLES]; /* bytes by role of the peer */
-    uint64_t rounds;                               /* round exchanges run */
+    uint64_t sent[NET_ROLES], received[NET_ROLES];           /* bytes by role of the peer */
+    uint64_t sent_kind[NET_KINDS], received_kind[NET_KINDS]; /* the same by kind of frame */
+    uint64_t rounds;                                         /* round exchanges run */
 };
 
 /* Generates a Z85 key pair of CURVE. */
@@ -78,9 +98,10 @@ STATUS_MUST_USE enum status net_keygen(char public_key[NET_KEY_TEXT], char secre
 /* The public key of a secret key. */
 STATUS_MUST_USE enum status net_public(char public_key[NET_KEY_TEXT], const char secret_key[NET_KEY_TEXT]);
 
-/* context: a ZeroMQ context shared between hubs of one process (inproc), or NULL for an own one. Binding, keys and
- * allow-list errors are reported here; peers that are not up yet are not an error. */
-STATUS_MUST_USE enum status net_hub_open(struct net_hub **out, void *context, const struct net_options *options);
+/* context: a ZeroMQ context shared between hubs of one process (inproc), or NULL for an own one. Binding,
+ * keys and allow-list errors are reported here; peers that are not up yet are not an error. */
+STATUS_MUST_USE enum status net_hub_open(struct net_hub **out, void *context,
+                                         const struct net_options *options);
 void net_hub_close(struct net_hub **hub);
 
 /* Which peer has this role (P0, P1, P2: exactly one each); -1 if none. */
@@ -89,14 +110,19 @@ const char *net_hub_peer_name(const struct net_hub *hub, int peer);
 enum net_role net_hub_peer_role(const struct net_hub *hub, int peer);
 /* Whether a peer was heard of within the last seconds (hello and heartbeats). */
 bool net_hub_peer_up(const struct net_hub *hub, int peer);
+/* How many of its frames were refused that belonged to no session (garbage, another protocol). */
+uint64_t net_hub_peer_faults(const struct net_hub *hub, int peer);
+/* Where this hub listens, wildcards resolved: "tcp://127.0.0.1:*" becomes "tcp://127.0.0.1:40123"; "" if
+ * nowhere. */
+const char *net_hub_endpoint(const struct net_hub *hub);
 
-/* Waits for the first frame of a session nobody here has opened yet (kind NET_REQUEST) and opens it: *peer is who
- * asks, *payload its text (owned by the session, zero-terminated). STATUS_TIMEOUT after wait_ms, STATUS_STOPPED once
- * net_hub_stop was called. One thread calls this. */
+/* Waits for the first frame of a session nobody here has opened yet (kind NET_REQUEST) and opens it: *peer is
+ * who asks, *payload its text (owned by the session, zero-terminated). STATUS_TIMEOUT after wait_ms,
+ * STATUS_STOPPED once net_hub_stop was called. One thread calls this. */
 STATUS_MUST_USE enum status net_hub_accept(struct net_hub *hub, struct net_session **session, int *peer,
                                            const char **payload, int wait_ms);
-/* Makes net_hub_accept and every waiting session return STATUS_STOPPED. Safe from any thread and from a signal
- * handler. */
+/* Makes net_hub_accept and every waiting session return STATUS_STOPPED. Safe from any thread and from a
+ * signal handler. */
 void net_hub_stop(struct net_hub *hub);
 
 /* Opens a session of our own (id NULL: a fresh random one). Frames for it that came before are waiting. */
@@ -109,44 +135,37 @@ const struct net_counters *net_session_counters(const struct net_session *sessio
 void net_session_counters_reset(struct net_session *session);
 /* Another deadline for this session only. */
 void net_session_timeout(struct net_session *session, int timeout_ms);
+/* Every frame carries this bundle serial from now on, and rounds and deals of another bundle are refused. 0
+ * at first. */
+void net_session_bundle(struct net_session *session, uint64_t serial);
 
-/* Kinds of frames. A receiver names the kind it waits for; any other kind from that peer in that session is a
- * violation, but for NET_ERROR, which carries status code and message and makes the receive fail with both. */
-enum net_kind {
-    NET_HELLO = 1, /* the hub's own */
-    NET_REQUEST,   /* JSON; opens a session at the receiver */
-    NET_REPLY,     /* JSON */
-    NET_ERROR,
-    NET_CONTROL,   /* agreement between parties: JSON */
-    NET_SEED,      /* a stream secret for one of the two parties that share it */
-    NET_DEAL,      /* offline: g_2, DPF keys */
-    NET_WEIGHT,    /* upload: masked weights */
-    NET_INPUT,     /* a client's additive shares */
-    NET_ROUND,     /* openings between the evaluators */
-    NET_OUTPUT,    /* logit shares to the client */
-    NET_KINDS
-};
-
-/* Sends one frame; data is copied unless release is given: then it is sent without a copy and release(data, hint) is
- * called, from any thread, when it may be reused or freed. label: a number both sides expect (gate, chunk). */
-STATUS_MUST_USE enum status net_send(struct net_session *session, int peer, enum net_kind kind, uint32_t label,
-                                     const void *data, size_t bytes);
-STATUS_MUST_USE enum status net_send_owned(struct net_session *session, int peer, enum net_kind kind, uint32_t label,
-                                           void *data, size_t bytes, void (*release)(void *data, void *hint),
-                                           void *hint);
+/* Sends one frame: hands it to the hub and returns, whether the peer is up or not; a peer that stays away
+ * shows in the next receive. label: a number both sides expect (gate, chunk). net_send copies the data.
+ * net_send_owned sends it without a copy and calls release(data, hint), from any thread, when it may be
+ * reused or freed: exactly once in every case, also when it fails. */
+STATUS_MUST_USE enum status net_send(struct net_session *session, int peer, enum net_kind kind,
+                                     uint32_t label, const void *data, size_t bytes);
+STATUS_MUST_USE enum status net_send_owned(struct net_session *session, int peer, enum net_kind kind,
+                                           uint32_t label, void *data, size_t bytes,
+                                           void (*release)(void *data, void *hint), void *hint);
 
 /* Receives the next frame of this peer in this session: it must have this kind, label and exact length. */
-STATUS_MUST_USE enum status net_receive(struct net_session *session, int peer, enum net_kind kind, uint32_t label,
-                                        void *data, size_t bytes);
+STATUS_MUST_USE enum status net_receive(struct net_session *session, int peer, enum net_kind kind,
+                                        uint32_t label, void *data, size_t bytes);
+/* The same without a copy: *data is valid until net_receive_done, the next net_receive_borrowed or
+ * net_round_run of this session, or its close. Not aligned to more than one byte. */
+STATUS_MUST_USE enum status net_receive_borrowed(struct net_session *session, int peer, enum net_kind kind,
+                                                 uint32_t label, const void **data, size_t bytes);
+void net_receive_done(struct net_session *session);
 /* The same for a text of unknown length up to max bytes: *text is malloc'ed and zero-terminated. */
-STATUS_MUST_USE enum status net_receive_text(struct net_session *session, int peer, enum net_kind kind, char **text,
-                                             size_t max);
+STATUS_MUST_USE enum status net_receive_text(struct net_session *session, int peer, enum net_kind kind,
+                                             char **text, size_t max);
 /* Tells a peer that this side failed (code and message of this thread); never blocks, errors are ignored. */
 void net_send_error(struct net_session *session, int peer, enum status code);
 
-/* One exchange with one peer: queue what to send and where to put what comes, run, use. All parts travel in one
- * frame each way. Between init and run nothing waits; run is the only call that does, and fails with the peer's name
- * and the label's round number. The parts must stay valid until run returns. */
+/* One exchange with one peer: queue what to send and where to put what comes, run, use. All parts travel in
+ * one frame each way. Between init and run nothing waits; run is the only call that does, and fails with the
+ * peer's name and the label's round number. The parts must stay valid until run returns. */
 struct net_round {
     struct net_session *session;
     int peer;
@@ -155,11 +174,12 @@ struct net_round {
         const void *send;
         void *receive;
         size_t bytes; /* the same both ways */
-    } *parts;
+    } * parts;
     size_t count, capacity, bytes;
 };
 void net_round_init(struct net_round *round, struct net_session *session, int peer, uint32_t number);
-STATUS_MUST_USE enum status net_round_queue(struct net_round *round, const void *send, void *receive, size_t bytes);
+STATUS_MUST_USE enum status net_round_queue(struct net_round *round, const void *send, void *receive,
+                                            size_t bytes);
 STATUS_MUST_USE enum status net_round_run(struct net_round *round);
 void net_round_clear(struct net_round *round);
 

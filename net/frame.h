@@ -1,0 +1,86 @@
+/* Frames: a 64-byte header part and one payload part, and lists of them.
+ *
+ *     offset  0  "TREF"            magic
+ *             4  version           1
+ *             5  kind              enum net_kind
+ *             6  0 0               reserved, checked to be zero
+ *             8  session           16 bytes
+ *            24  serial            u64, of the bundle, 0 outside of one
+ *            32  label             u32, round, gate or chunk
+ *            36  0 0 0 0           reserved, checked to be zero
+ *            40  length            u64, of the payload part
+ *            48  sequence          u64, of this frame in its session and direction, from 0
+ *            56  epoch             u64, of the sending process, never 0
+ *
+ * Numbers are little-endian. The sequence tells a lost or repeated frame, the epoch a restarted process. */
+#ifndef TREFOIL_NET_FRAME_H
+#define TREFOIL_NET_FRAME_H
+
+#include <time.h>
+
+#include <zmq.h>
+
+#include "net/net.h"
+
+#define NET_HEADER_BYTES 64
+#define NET_VERSION 1
+
+struct net_header {
+    uint8_t kind;
+    uint32_t label;
+    uint64_t serial, length, sequence, epoch;
+    struct net_session_id session;
+};
+
+/* What the label of a NET_HELLO says. */
+enum net_greeting {
+    NET_GREETING_HELLO = 1, /* the caller's first frame: role (1 byte), name (NET_NAME_MAX bytes) */
+    NET_GREETING_WELCOME,   /* the listener's answer, the same payload */
+    NET_GREETING_BEAT,      /* "still here", empty */
+    NET_GREETING_BYE,       /* this process closes its hub, empty */
+    NET_GREETING_REFUSED,   /* instead of a welcome: the reason as text */
+};
+#define NET_HELLO_BYTES (1 + NET_NAME_MAX)
+
+struct net_frame {
+    struct net_frame *next;
+    struct net_header header;
+    int peer;
+    uint64_t target;  /* outgoing: the epoch of the process it is meant for, 0 for whoever comes up */
+    int64_t deadline; /* outgoing: when to give up waiting for the peer, net_now() milliseconds */
+    zmq_msg_t payload;
+};
+
+struct net_frame_list {
+    struct net_frame *first, *last;
+    size_t bytes; /* payloads */
+};
+
+/* A frame with an empty payload, or NULL. */
+struct net_frame *net_frame_new(void);
+/* Closes the payload and frees the frame; takes NULL. */
+void net_frame_free(struct net_frame *frame);
+
+void net_frame_push(struct net_frame_list *list, struct net_frame *frame);
+struct net_frame *net_frame_pop(struct net_frame_list *list);
+void net_frame_clear(struct net_frame_list *list);
+
+void net_header_write(unsigned char out[NET_HEADER_BYTES], const struct net_header *header);
+/* What is wrong with a header. A wrong version leaves nothing else in *header to be trusted. */
+enum net_header_fault { NET_HEADER_GOOD, NET_HEADER_FOREIGN, NET_HEADER_VERSION, NET_HEADER_BROKEN };
+enum net_header_fault net_header_read(struct net_header *header, const void *data, size_t bytes);
+
+/* The name of a kind, for messages. */
+const char *net_kind_name(unsigned kind);
+
+/* Milliseconds of the monotonic clock. */
+int64_t net_now(void);
+
+/* This many milliseconds from now on that clock, for a timed wait. */
+void net_deadline(struct timespec *end, int wait_ms);
+
+/* Copies a text that a peer sent so that it can be shown: at most size - 1 bytes, anything that is not
+ * printable ASCII becomes a question mark. */
+void net_printable(char *out, size_t size, const void *text, size_t bytes);
+
+#endif

@@ -1,0 +1,276 @@
+#include "net/link.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <sodium.h>
+
+#include "net/tsan.h"
+
+static void drop(zmq_msg_t *message)
+{
+    zmq_msg_close(message);
+    zmq_msg_init(message);
+}
+
+static int by_key(const struct net_hub *hub, const char *key)
+{
+    for (size_t i = 0; i < hub->peer_count; i++)
+        if (hub->peers[i].public_key[0] != '\0' && strcmp(hub->peers[i].public_key, key) == 0)
+            return (int)i;
+    return -1;
+}
+
+static int by_name(const struct net_hub *hub, const char *name)
+{
+    for (size_t i = 0; i < hub->peer_count; i++)
+        if (strcmp(hub->peers[i].name, name) == 0)
+            return (int)i;
+    return -1;
+}
+
+/* Whether a session here still knows this peer. */
+static bool in_use(struct net_hub *hub, int peer)
+{
+    for (size_t i = 0; i < NET_TABLE; i++)
+        for (struct net_session *session = hub->table[i]; session != NULL; session = session->next)
+            for (size_t j = 0; j < session->box_count; j++)
+                if (session->boxes[j].peer == peer)
+                    return true;
+    return false;
+}
+
+/* A slot for a client that is on no list, under a name made of its key (or, inproc, the name it says); -1:
+ * none left. Slots of clients that have gone are used again. */
+static int admit(struct net_hub *hub, const char *key, const char *name)
+{
+    int slot = -1;
+    pthread_mutex_lock(&hub->lock);
+    for (size_t i = hub->configured; slot < 0 && i < hub->peer_count; i++)
+        if (hub->peers[i].accepted == NULL && !in_use(hub, (int)i))
+            slot = (int)i;
+    if (slot < 0 && hub->peer_count < NET_PEERS_MAX)
+        slot = (int)hub->peer_count++;
+    if (slot >= 0) {
+        struct net_peer_state *peer = &hub->peers[slot];
+        unsigned char hash[4];
+        net_frame_clear(&peer->outbox);
+        memset(peer, 0, sizeof *peer);
+        peer->dynamic = true;
+        peer->role = NET_ROLE_CLIENT;
+        if (key != NULL) {
+            crypto_generichash(hash, sizeof hash, (const unsigned char *)key, strlen(key), NULL, 0);
+            snprintf(peer->public_key, sizeof peer->public_key, "%s", key);
+            snprintf(peer->name, sizeof peer->name, "client-%02x%02x%02x%02x", hash[0], hash[1], hash[2],
+                     hash[3]);
+        } else {
+            snprintf(peer->name, sizeof peer->name, "%s", name);
+        }
+    }
+    pthread_mutex_unlock(&hub->lock);
+    return slot;
+}
+
+static void heard(struct net_hub *hub, int peer)
+{
+    pthread_mutex_lock(&hub->lock);
+    hub->peers[peer].heard = net_now();
+    pthread_mutex_unlock(&hub->lock);
+}
+
+/* --- a peer we called --- */
+
+static void refuse_sessions(struct net_hub *hub, int peer, const char *text)
+{
+    char why[NET_WHY];
+    snprintf(why, sizeof why, "%s at %s refused us: %s", hub->peers[peer].name, hub->peers[peer].endpoint,
+             text);
+    pthread_mutex_lock(&hub->lock);
+    net_table_fail(hub, peer, 0, STATUS_REFUSED, why);
+    pthread_mutex_unlock(&hub->lock);
+}
+
+static void welcome(struct net_hub *hub, struct net_link *link, int peer, uint64_t epoch)
+{
+    unsigned char hello[NET_HELLO_BYTES] = {(unsigned char)hub->role};
+    memcpy(hello + 1, hub->name, NET_NAME_MAX);
+    if (link->peer < 0) {
+        link->peer = peer;
+        link->next = hub->peers[peer].accepted;
+        hub->peers[peer].accepted = link;
+    }
+    heard(hub, peer);
+    link->up = true;
+    net_link_greeting(hub, link, NET_GREETING_WELCOME, hello, sizeof hello);
+    net_link_up(hub, link, epoch);
+}
+
+static void greeting_came(struct net_hub *hub, struct net_link *link, const struct net_header *header,
+                          zmq_msg_t *payload)
+{
+    char text[128];
+    switch (header->label) {
+    case NET_GREETING_HELLO:
+        /* Once more: it reconnected before it saw that its first hello had got through. */
+        if (!link->dialled)
+            welcome(hub, link, link->peer, header->epoch);
+        break;
+    case NET_GREETING_WELCOME:
+        if (!link->dialled)
+            break;
+        if (link->up && link->epoch != header->epoch)
+            net_link_lost(hub, link, STATUS_STOPPED, "restarted");
+        net_link_up(hub, link, header->epoch);
+        break;
+    case NET_GREETING_BYE: {
+        /* Whatever else connects us to that process ends with it. */
+        int peer = link->peer;
+        struct net_peer_state *state = &hub->peers[peer];
+        uint64_t epoch = link->epoch;
+        for (struct net_link *other = state->accepted, *next; other != NULL; other = next) {
+            next = other->next;
+            if (other->epoch == epoch)
+                net_link_lost(hub, other, STATUS_STOPPED, "was shut down");
+        }
+        if (state->dial != NULL && state->dial->up && state->dial->epoch == epoch)
+            net_link_lost(hub, state->dial, STATUS_STOPPED, "was shut down");
+        break;
+    }
+    case NET_GREETING_REFUSED:
+        if (!link->dialled)
+            break;
+        net_printable(text, sizeof text, zmq_msg_data(payload), zmq_msg_size(payload));
+        refuse_sessions(hub, link->peer, text);
+        break;
+    default:
+        break;
+    }
+}
+
+void net_link_came(struct net_hub *hub, struct net_link *link, zmq_msg_t *header_part, zmq_msg_t *payload)
+{
+    struct net_header header;
+    NET_TAKEN_OVER(zmq_msg_data(header_part));
+    NET_TAKEN_OVER(zmq_msg_data(payload));
+    enum net_header_fault fault =
+        net_header_read(&header, zmq_msg_data(header_part), zmq_msg_size(header_part));
+    int peer = link->peer;
+    drop(header_part);
+    heard(hub, peer);
+    if (fault == NET_HEADER_VERSION && link->dialled)
+        refuse_sessions(hub, peer,
+                        "it speaks another version of the protocol; both sides need the same release");
+    if (fault == NET_HEADER_FOREIGN || fault == NET_HEADER_VERSION)
+        net_deliver_fault(hub, peer, NULL, NULL);
+    else if (fault == NET_HEADER_BROKEN)
+        net_deliver_fault(hub, peer, &header, "a frame whose header makes no sense");
+    else if (header.length != zmq_msg_size(payload))
+        net_deliver_fault(hub, peer, &header, "a frame that is not as long as its header says");
+    else if (header.length > hub->frame_max)
+        net_deliver_fault(hub, peer, &header, "a frame larger than the limit (frame_max)");
+    else if (header.kind == NET_HELLO)
+        greeting_came(hub, link, &header, payload);
+    else if (link->up && link->epoch == header.epoch)
+        net_deliver(hub, peer, header.epoch, &header, payload);
+    drop(payload);
+}
+
+/* --- a peer that calls us --- */
+
+static struct net_link *by_route(struct net_hub *hub, zmq_msg_t *route)
+{
+    for (size_t i = 0; i < hub->peer_count; i++)
+        for (struct net_link *link = hub->peers[i].accepted; link != NULL; link = link->next)
+            if (link->route_bytes == zmq_msg_size(route) &&
+                memcmp(link->route, zmq_msg_data(route), link->route_bytes) == 0)
+                return link;
+    return NULL;
+}
+
+static struct net_link *new_link(zmq_msg_t *route, int descriptor)
+{
+    struct net_link *link = calloc(1, sizeof *link);
+    if (link == NULL || zmq_msg_size(route) > sizeof link->route) {
+        free(link);
+        return NULL;
+    }
+    link->peer = -1;
+    link->descriptor = descriptor;
+    link->fd = link->monitor_fd = -1;
+    link->route_bytes = zmq_msg_size(route);
+    memcpy(link->route, zmq_msg_data(route), link->route_bytes);
+    return link;
+}
+
+/* Whose hello this is; the reason for a refusal otherwise. Over CURVE the key decides, the name is for show.
+ */
+static const char *identify(struct net_hub *hub, const char *key, const unsigned char hello[NET_HELLO_BYTES],
+                            int *peer)
+{
+    char name[NET_NAME_MAX];
+    net_printable(name, sizeof name, hello + 1, strnlen((const char *)hello + 1, NET_NAME_MAX));
+    *peer = key != NULL ? by_key(hub, key) : by_name(hub, name);
+    if (*peer < 0 && !hub->accept_any_client)
+        return "not on the allow-list";
+    if (*peer < 0 && hello[0] != NET_ROLE_CLIENT)
+        return "only clients may come without being on the allow-list";
+    if (*peer < 0)
+        *peer = admit(hub, key, name);
+    if (*peer < 0)
+        return "too many clients at once; try again later";
+    if (hello[0] != hub->peers[*peer].role)
+        return "the allow-list gives this key another role than it says it has";
+    return NULL;
+}
+
+static void stranger_came(struct net_hub *hub, const char *key, zmq_msg_t *route, int descriptor,
+                          zmq_msg_t *header_part, zmq_msg_t *payload)
+{
+    struct net_header header;
+    enum net_header_fault fault =
+        net_header_read(&header, zmq_msg_data(header_part), zmq_msg_size(header_part));
+    struct net_link *link = fault != NET_HEADER_FOREIGN ? new_link(route, descriptor) : NULL;
+    if (link == NULL)
+        return;
+    const char *refusal = NULL;
+    int peer = -1;
+    if (fault == NET_HEADER_VERSION)
+        refusal = "another version of the protocol; both sides need the same release";
+    else if (fault != NET_HEADER_GOOD || header.kind != NET_HELLO || header.label != NET_GREETING_HELLO ||
+             zmq_msg_size(payload) != NET_HELLO_BYTES)
+        refusal = "a hello must come first";
+    else
+        refusal = identify(hub, key, zmq_msg_data(payload), &peer);
+    if (refusal == NULL) {
+        /* Descriptors are used again: the end of the connection before must be noted by now, not later. */
+        net_monitors_read(hub);
+        welcome(hub, link, peer, header.epoch);
+        return;
+    }
+    net_link_greeting(hub, link, NET_GREETING_REFUSED, refusal, strlen(refusal));
+    free(link);
+}
+
+void net_router_came(struct net_hub *hub, zmq_msg_t *route, zmq_msg_t *header, zmq_msg_t *payload)
+{
+    NET_TAKEN_OVER(zmq_msg_data(header));
+    NET_TAKEN_OVER(zmq_msg_data(payload));
+    const char *key = NULL;
+    if (!hub->router_inproc && (key = zmq_msg_gets(header, "User-Id")) == NULL)
+        goto out; /* cannot be: CURVE and the key checker are both required */
+    struct net_link *link = by_route(hub, route);
+    /* A connection may pick its routing id: that of another key's dead link must not inherit its identity. */
+    if (link != NULL && key != NULL && strcmp(key, hub->peers[link->peer].public_key) != 0) {
+        net_link_lost(hub, link, STATUS_STOPPED, "closed its connection");
+        link = NULL;
+    }
+    if (link != NULL)
+        net_link_came(hub, link, header, payload);
+    else
+        stranger_came(hub, key, route, zmq_msg_get(header, ZMQ_SRCFD), header, payload);
+out:
+    drop(header);
+    drop(payload);
+    drop(route);
+}

@@ -1,0 +1,168 @@
+/* Inside of the hub; nothing outside net/ includes this.
+ *
+ * One thread per hub (loop.c) touches ZeroMQ sockets and links. Sessions' threads meet it in two places, both
+ * under hub->lock: the list of outgoing frames, with an eventfd as the bell, and the boxes of arrived frames
+ * in each session, with a condition variable per session.
+ *
+ * A peer's process is known by its epoch, a random number of each start. A party (P0, P1, P2) is one process
+ * at a time: another epoch means that it was restarted. Other peers may run several processes under one key,
+ * so their sessions are bound to the epoch that opened them. */
+#ifndef TREFOIL_NET_HUB_H
+#define TREFOIL_NET_HUB_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "net/frame.h"
+#include "net/zap.h"
+
+#define NET_ENDPOINT_MAX 256
+#define NET_WHY 400             /* longest reason kept for a failed session */
+#define NET_TABLE 1024          /* chains of the session table */
+#define NET_CLOSED 4096         /* how many closed session ids are remembered */
+#define NET_TEXT_MAX (1u << 20) /* longest request */
+#define NET_BEAT_MS 1000        /* how often a link says that it is alive */
+#define NET_SILENCE_MS 5000     /* after which a peer is not "up" any more */
+#define NET_PARKED_MAX 256      /* sessions of one peer that nobody here has opened yet */
+
+struct net_link;
+
+struct net_peer_state {
+    char name[NET_NAME_MAX];
+    char public_key[NET_KEY_TEXT];
+    enum net_role role;
+    char *endpoint; /* where we call it, or NULL */
+    bool dynamic;   /* an unknown client that was let in; its slot is used again */
+    /* the hub's thread alone: */
+    struct net_link *dial;
+    struct net_link *accepted;    /* newest first */
+    struct net_frame_list outbox; /* frames that wait for a link */
+    uint64_t doomed;              /* one of two links to this epoch closed: at doom_at its sessions fail */
+    int64_t doom_at;
+    /* under lock: */
+    bool up;        /* frames to it would go now */
+    uint64_t epoch; /* of a party's present process, 0 while there is none */
+    int64_t heard;
+    size_t parked_bytes, parked_sessions;
+    uint64_t faults; /* frames that belonged to no session and broke a rule */
+};
+
+struct net_hub {
+    pthread_mutex_t lock;
+    pthread_cond_t requested;
+    pthread_t thread;
+    bool started;
+    int bell; /* eventfd */
+    atomic_bool stop, quit;
+    void *context;
+    bool own_context;
+    struct net_zap *zap;
+    char zap_domain[NET_ZAP_DOMAIN];
+    void *router, *router_monitor;
+    int router_fd, router_monitor_fd;
+    bool router_inproc, router_dirty, router_monitor_dirty;
+    int64_t next_tick;
+    char endpoint[NET_ENDPOINT_MAX];
+    char name[NET_NAME_MAX];
+    enum net_role role;
+    char public_key[NET_KEY_TEXT], secret_key[NET_KEY_TEXT];
+    int timeout_ms;
+    size_t frame_max;
+    bool accept_any_client;
+    uint64_t epoch;
+    struct net_peer_state peers[NET_PEERS_MAX];
+    size_t configured; /* peers of the allow-list; dynamic ones follow */
+    /* under lock: */
+    size_t peer_count;
+    bool stopping; /* waiters were told */
+    struct net_frame_list out;
+    struct net_session *table[NET_TABLE];
+    struct net_session *requests, **last_request;
+    struct net_session_id closed[NET_CLOSED]; /* a ring */
+    size_t closed_count;
+};
+
+/* What one peer sends and gets in one session. */
+struct net_box {
+    int peer;
+    uint64_t epoch; /* of the process at the other end, 0 as long as none is known */
+    uint64_t sequence_in, sequence_out;
+    struct net_frame_list frames;
+    enum status failed; /* after the frames above, this is what a receive returns */
+    char why[NET_WHY];
+};
+
+enum net_session_state {
+    NET_SESSION_PARKED,    /* frames came, nobody here has opened it */
+    NET_SESSION_REQUESTED, /* parked, and waits for net_hub_accept */
+    NET_SESSION_OPEN,
+};
+
+struct net_session {
+    struct net_session *next, *next_request;
+    struct net_session_id id;
+    struct net_hub *hub;
+    enum net_session_state state;
+    int parked_by;
+    int64_t parked_at;
+    pthread_cond_t arrived;
+    struct net_box *boxes;
+    size_t box_count;
+    /* the session's thread alone: */
+    struct net_counters counters;
+    uint64_t serial;
+    int timeout_ms;
+    char *request;
+    struct net_frame *borrowed;
+};
+
+static inline bool net_is_party(enum net_role role)
+{
+    return role <= NET_ROLE_P2;
+}
+
+/* --- the session table (session.c); all under lock --- */
+
+struct net_session *net_table_find(struct net_hub *hub, const struct net_session_id *id);
+bool net_table_was_closed(const struct net_hub *hub, const struct net_session_id *id);
+/* A new session in the table, or NULL when out of memory. */
+struct net_session *net_table_add(struct net_hub *hub, const struct net_session_id *id,
+                                  enum net_session_state state);
+/* Takes it out of the table, remembers its id and frees it. */
+void net_table_remove(struct net_session *session);
+/* The box of a peer, made when missing; NULL when out of memory. */
+struct net_box *net_session_box(struct net_session *session, int peer);
+/* A parked session becomes an open one: gives back what it took of its peers' allowances. */
+void net_session_unpark(struct net_session *session);
+/* Ends the conversation with one peer: the first reason stays. */
+void net_box_fail(struct net_session *session, struct net_box *box, enum status code, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+/* Does so in every session bound to this process of the peer; epoch 0: in every session that knows the peer.
+ */
+void net_table_fail(struct net_hub *hub, int peer, uint64_t epoch, enum status code, const char *why);
+/* A party came up: binds waiting boxes to its process, fails those of a process before it. */
+void net_table_bind(struct net_hub *hub, int peer, uint64_t epoch);
+/* Drops parked sessions that nobody opened in time. */
+void net_table_age(struct net_hub *hub, int64_t now);
+void net_table_wake(struct net_hub *hub);
+void net_table_clear(struct net_hub *hub);
+
+/* --- arrivals (deliver.c): takes the payload over, empties it --- */
+
+void net_deliver(struct net_hub *hub, int peer, uint64_t epoch, const struct net_header *header,
+                 zmq_msg_t *payload);
+/* A frame whose header says another length, or has other parts, than it should. */
+void net_deliver_fault(struct net_hub *hub, int peer, const struct net_header *header, const char *what);
+
+/* --- departures: from any thread --- */
+
+/* Queues frames for the hub's thread; takes the frame over. Under lock; returns whether the bell must be
+ * rung. */
+bool net_hub_post(struct net_hub *hub, struct net_frame *frame);
+void net_hub_ring(struct net_hub *hub);
+
+/* --- the hub's thread (loop.c) --- */
+
+void *net_hub_loop(void *hub);
+
+#endif

@@ -1,0 +1,289 @@
+#include "net/hub.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+static void put_code(unsigned char out[4], enum status code)
+{
+    out[0] = (unsigned char)code;
+    out[1] = out[2] = out[3] = 0;
+}
+
+/* The reason why nothing more can be sent to or expected from this peer in this session, if there is one.
+ * When a party is lost the whole session is: no computation goes on without it. A client that leaves ends its
+ * own part only. */
+static enum status ended(const struct net_session *session, const struct net_box *box)
+{
+    const struct net_box *failed = box->failed != STATUS_OK ? box : NULL;
+    for (size_t i = 0; failed == NULL && i < session->box_count; i++)
+        if (session->boxes[i].failed != STATUS_OK &&
+            net_is_party(session->hub->peers[session->boxes[i].peer].role))
+            failed = &session->boxes[i];
+    return failed == NULL ? STATUS_OK : status_fail(failed->failed, "%s", failed->why);
+}
+
+/* Puts a frame on its way; on success it belongs to the hub. */
+static enum status post(struct net_session *session, struct net_frame *frame, enum net_kind kind,
+                        uint32_t label)
+{
+    struct net_hub *hub = session->hub;
+    frame->header = (struct net_header){.kind = (uint8_t)kind,
+                                        .label = label,
+                                        .serial = session->serial,
+                                        .length = zmq_msg_size(&frame->payload),
+                                        .epoch = hub->epoch,
+                                        .session = session->id};
+    frame->deadline = net_now() + session->timeout_ms;
+    pthread_mutex_lock(&hub->lock);
+    struct net_box *box = net_session_box(session, frame->peer);
+    enum status status = box != NULL ? STATUS_OK : status_fail(STATUS_MEMORY, "out of memory for a session");
+    if (status == STATUS_OK && kind != NET_ERROR)
+        status = ended(session, box);
+    bool ring = false;
+    if (status == STATUS_OK) {
+        frame->header.sequence = box->sequence_out++;
+        frame->target = box->epoch;
+        ring = net_hub_post(hub, frame);
+    }
+    pthread_mutex_unlock(&hub->lock);
+    if (ring)
+        net_hub_ring(hub);
+    return status;
+}
+
+static enum status check_send(const struct net_session *session, int peer, enum net_kind kind, size_t bytes)
+{
+    const struct net_hub *hub = session->hub;
+    if (peer < 0 || (size_t)peer >= NET_PEERS_MAX)
+        return status_fail(STATUS_INPUT, "there is no such peer in the configuration");
+    if (kind <= NET_HELLO || kind >= NET_KINDS)
+        return status_fail(STATUS_INPUT, "a frame of kind %d cannot be sent", (int)kind);
+    if (bytes > hub->frame_max)
+        return status_fail(STATUS_INPUT,
+                           "a frame of %zu bytes for %s is larger than the limit of %zu (frame_max)", bytes,
+                           hub->peers[peer].name, hub->frame_max);
+    return STATUS_OK;
+}
+
+static void count_sent(struct net_session *session, int peer, enum net_kind kind, size_t bytes)
+{
+    session->counters.sent[session->hub->peers[peer].role] += bytes;
+    session->counters.sent_kind[kind] += bytes;
+}
+
+enum status net_send(struct net_session *session, int peer, enum net_kind kind, uint32_t label,
+                     const void *data, size_t bytes)
+{
+    enum status status = check_send(session, peer, kind, bytes);
+    if (status != STATUS_OK)
+        return status;
+    struct net_frame *frame = net_frame_new();
+    if (frame == NULL || zmq_msg_init_size(&frame->payload, bytes) != 0) {
+        net_frame_free(frame);
+        return status_fail(STATUS_MEMORY, "out of memory for a frame of %zu bytes", bytes);
+    }
+    frame->peer = peer;
+    if (bytes > 0)
+        memcpy(zmq_msg_data(&frame->payload), data, bytes);
+    status = post(session, frame, kind, label);
+    if (status != STATUS_OK)
+        net_frame_free(frame);
+    else
+        count_sent(session, peer, kind, bytes);
+    return status;
+}
+
+enum status net_send_owned(struct net_session *session, int peer, enum net_kind kind, uint32_t label,
+                           void *data, size_t bytes, void (*release)(void *data, void *hint), void *hint)
+{
+    if (release == NULL)
+        return net_send(session, peer, kind, label, data, bytes);
+    enum status status = check_send(session, peer, kind, bytes);
+    struct net_frame *frame = status == STATUS_OK ? net_frame_new() : NULL;
+    if (frame == NULL || zmq_msg_init_data(&frame->payload, data, bytes, release, hint) != 0) {
+        net_frame_free(frame);
+        release(data, hint);
+        return status != STATUS_OK ? status : status_fail(STATUS_MEMORY, "out of memory for a frame");
+    }
+    frame->peer = peer;
+    status = post(session, frame, kind, label);
+    if (status != STATUS_OK)
+        net_frame_free(frame);
+    else
+        count_sent(session, peer, kind, bytes);
+    return status;
+}
+
+void net_send_error(struct net_session *session, int peer, enum status code)
+{
+    char text[NET_WHY];
+    if (code <= STATUS_OK || code >= STATUS_CODES || check_send(session, peer, NET_ERROR, 0) != STATUS_OK)
+        return;
+    status_copy(text, sizeof text);
+    size_t bytes = strlen(text);
+    struct net_frame *frame = net_frame_new();
+    if (frame == NULL || zmq_msg_init_size(&frame->payload, 4 + bytes) != 0) {
+        net_frame_free(frame);
+        return;
+    }
+    unsigned char *data = zmq_msg_data(&frame->payload);
+    put_code(data, code);
+    memcpy(data + 4, text, bytes);
+    frame->peer = peer;
+    if (post(session, frame, NET_ERROR, 0) != STATUS_OK)
+        net_frame_free(frame);
+}
+
+static enum status silent(struct net_session *session, int peer, enum net_kind kind, uint32_t label)
+{
+    const struct net_peer_state *state = &session->hub->peers[peer];
+    if (state->up)
+        return status_fail(STATUS_TIMEOUT, "%s was silent for %d ms while we waited for %s %u", state->name,
+                           session->timeout_ms, net_kind_name(kind), label);
+    if (state->endpoint != NULL)
+        return status_fail(STATUS_TIMEOUT, "%s at %s cannot be reached (tried for %d ms); is it running?",
+                           state->name, state->endpoint, session->timeout_ms);
+    return status_fail(STATUS_TIMEOUT, "%s is not connected to us (waited %d ms); is it running?",
+                       state->name, session->timeout_ms);
+}
+
+/* Waits for the next frame of a peer, whatever it is. */
+static enum status wait_frame(struct net_session *session, int peer, enum net_kind kind, uint32_t label,
+                              struct net_frame **out)
+{
+    struct net_hub *hub = session->hub;
+    struct timespec end;
+    net_deadline(&end, session->timeout_ms);
+    pthread_mutex_lock(&hub->lock);
+    bool late = false;
+    enum status status = STATUS_OK;
+    struct net_frame *frame = NULL;
+    while (status == STATUS_OK && frame == NULL) {
+        /* Looked up each time: boxes move when another peer's first frame comes. */
+        struct net_box *box = net_session_box(session, peer);
+        if (box == NULL)
+            status = status_fail(STATUS_MEMORY, "out of memory for a session");
+        else if ((frame = net_frame_pop(&box->frames)) != NULL)
+            break;
+        else if ((status = ended(session, box)) != STATUS_OK)
+            break;
+        else if (hub->stopping)
+            status = status_fail(STATUS_STOPPED, "%s is shutting down", hub->name);
+        else if (late)
+            status = silent(session, peer, kind, label);
+        else
+            late = pthread_cond_timedwait(&session->arrived, &hub->lock, &end) != 0;
+    }
+    pthread_mutex_unlock(&hub->lock);
+    *out = frame;
+    return status;
+}
+
+/* Ends the conversation with a peer that broke the protocol; the message of this thread is the reason. */
+static enum status violation(struct net_session *session, int peer)
+{
+    pthread_mutex_lock(&session->hub->lock);
+    struct net_box *box = net_session_box(session, peer);
+    if (box != NULL) {
+        net_frame_clear(&box->frames);
+        net_box_fail(session, box, STATUS_PEER, "%s", status_message());
+    }
+    pthread_mutex_unlock(&session->hub->lock);
+    return STATUS_PEER;
+}
+
+static enum status check_frame(struct net_session *session, const struct net_frame *frame, enum net_kind kind,
+                               uint32_t label, bool exact, size_t bytes)
+{
+    const char *name = session->hub->peers[frame->peer].name;
+    const struct net_header *header = &frame->header;
+    if (header->kind != kind || header->label != label)
+        status_fail(STATUS_PEER, "%s sent %s %u where %s %u was due", name, net_kind_name(header->kind),
+                    header->label, net_kind_name(kind), label);
+    else if ((kind == NET_ROUND || kind == NET_DEAL) && header->serial != session->serial)
+        status_fail(STATUS_PEER, "%s sent %s %u of bundle %llu while we work on bundle %llu", name,
+                    net_kind_name(kind), label, (unsigned long long)header->serial,
+                    (unsigned long long)session->serial);
+    else if (exact && header->length != bytes)
+        status_fail(STATUS_PEER, "%s sent %llu bytes in %s %u where %zu were due", name,
+                    (unsigned long long)header->length, net_kind_name(kind), label, bytes);
+    else if (!exact && header->length > bytes)
+        status_fail(STATUS_PEER, "%s sent a %s of %llu bytes; at most %zu are taken", name,
+                    net_kind_name(kind), (unsigned long long)header->length, bytes);
+    else
+        return STATUS_OK;
+    return violation(session, frame->peer);
+}
+
+static enum status receive(struct net_session *session, int peer, enum net_kind kind, uint32_t label,
+                           bool exact, size_t bytes, struct net_frame **out)
+{
+    *out = NULL;
+    enum status status = check_send(session, peer, kind, 0);
+    if (status != STATUS_OK)
+        return status;
+    struct net_frame *frame;
+    status = wait_frame(session, peer, kind, label, &frame);
+    if (status != STATUS_OK)
+        return status;
+    status = check_frame(session, frame, kind, label, exact, bytes);
+    if (status != STATUS_OK) {
+        net_frame_free(frame);
+        return status;
+    }
+    session->counters.received[session->hub->peers[peer].role] += frame->header.length;
+    session->counters.received_kind[kind] += frame->header.length;
+    *out = frame;
+    return STATUS_OK;
+}
+
+enum status net_receive(struct net_session *session, int peer, enum net_kind kind, uint32_t label, void *data,
+                        size_t bytes)
+{
+    struct net_frame *frame;
+    enum status status = receive(session, peer, kind, label, true, bytes, &frame);
+    if (status == STATUS_OK && bytes > 0)
+        memcpy(data, zmq_msg_data(&frame->payload), bytes);
+    net_frame_free(frame);
+    return status;
+}
+
+void net_receive_done(struct net_session *session)
+{
+    net_frame_free(session->borrowed);
+    session->borrowed = NULL;
+}
+
+enum status net_receive_borrowed(struct net_session *session, int peer, enum net_kind kind, uint32_t label,
+                                 const void **data, size_t bytes)
+{
+    net_receive_done(session);
+    enum status status = receive(session, peer, kind, label, true, bytes, &session->borrowed);
+    *data = status == STATUS_OK ? zmq_msg_data(&session->borrowed->payload) : NULL;
+    return status;
+}
+
+enum status net_receive_text(struct net_session *session, int peer, enum net_kind kind, char **text,
+                             size_t max)
+{
+    *text = NULL;
+    struct net_frame *frame;
+    enum status status = receive(session, peer, kind, 0, false, max, &frame);
+    if (status != STATUS_OK)
+        return status;
+    size_t bytes = zmq_msg_size(&frame->payload);
+    const char *data = zmq_msg_data(&frame->payload);
+    if (memchr(data, '\0', bytes) != NULL) {
+        status_fail(STATUS_PEER, "%s sent a %s with a zero byte in it", session->hub->peers[peer].name,
+                    net_kind_name(kind));
+        status = violation(session, peer);
+    } else if ((*text = malloc(bytes + 1)) == NULL) {
+        status = status_fail(STATUS_MEMORY, "out of memory for a text of %zu bytes", bytes);
+    } else {
+        memcpy(*text, data, bytes);
+        (*text)[bytes] = '\0';
+    }
+    net_frame_free(frame);
+    return status;
+}

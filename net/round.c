@@ -1,0 +1,72 @@
+#include "net/hub.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+void net_round_init(struct net_round *round, struct net_session *session, int peer, uint32_t number)
+{
+    *round = (struct net_round){.session = session, .peer = peer, .number = number};
+}
+
+enum status net_round_queue(struct net_round *round, const void *send, void *receive, size_t bytes)
+{
+    if (round->count == round->capacity) {
+        size_t capacity = round->capacity == 0 ? 8 : 2 * round->capacity;
+        struct net_part *parts = realloc(round->parts, capacity * sizeof *parts);
+        if (parts == NULL)
+            return status_fail(STATUS_MEMORY, "out of memory for round %u", round->number);
+        round->parts = parts;
+        round->capacity = capacity;
+    }
+    round->parts[round->count++] = (struct net_part){.send = send, .receive = receive, .bytes = bytes};
+    round->bytes += bytes;
+    return STATUS_OK;
+}
+
+static void release(void *data, void *hint)
+{
+    (void)hint;
+    free(data);
+}
+
+/* One part goes as it is; several are gathered into a buffer that the link then owns. */
+static enum status send_parts(struct net_round *round)
+{
+    if (round->count <= 1)
+        return net_send(round->session, round->peer, NET_ROUND, round->number,
+                        round->count == 1 ? round->parts[0].send : NULL, round->bytes);
+    unsigned char *gathered = malloc(round->bytes > 0 ? round->bytes : 1), *at = gathered;
+    if (gathered == NULL)
+        return status_fail(STATUS_MEMORY, "out of memory for %zu bytes", round->bytes);
+    for (size_t i = 0; i < round->count; at += round->parts[i++].bytes)
+        if (round->parts[i].bytes > 0)
+            memcpy(at, round->parts[i].send, round->parts[i].bytes);
+    return net_send_owned(round->session, round->peer, NET_ROUND, round->number, gathered, round->bytes,
+                          release, NULL);
+}
+
+enum status net_round_run(struct net_round *round)
+{
+    const void *data;
+    enum status status = send_parts(round);
+    if (status == STATUS_OK)
+        status =
+            net_receive_borrowed(round->session, round->peer, NET_ROUND, round->number, &data, round->bytes);
+    if (status != STATUS_OK)
+        return status_prefix(status, "round %u: ", round->number);
+    const unsigned char *at = data;
+    for (size_t i = 0; i < round->count; at += round->parts[i++].bytes)
+        if (round->parts[i].bytes > 0)
+            memcpy(round->parts[i].receive, at, round->parts[i].bytes);
+    net_receive_done(round->session);
+    round->session->counters.rounds++;
+    round->count = 0;
+    round->bytes = 0;
+    return STATUS_OK;
+}
+
+void net_round_clear(struct net_round *round)
+{
+    free(round->parts);
+    *round = (struct net_round){0};
+}
