@@ -7,6 +7,8 @@
 #ifndef TREFOIL_DISTILL_REAL_H
 #define TREFOIL_DISTILL_REAL_H
 
+#include "config.h"
+
 #include <math.h>
 #include <stdbool.h>
 #include <stddef.h>

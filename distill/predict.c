@@ -1,0 +1,53 @@
+/* Forward passes over a whole set, in batches of alike lengths. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "distill/encoder.h"
+#include "distill/order.h"
+#include "distill/train.h"
+
+#define TOKENS 4096 /* of a batch, about */
+
+/* How many examples from `first` on fit a batch; at least one. */
+static size_t fitting(const struct distill_batch *set, const uint32_t *order, size_t first)
+{
+    size_t tokens = 0, n = 0;
+    while (first + n < set->sequences) {
+        tokens += set->start[order[first + n] + 1] - set->start[order[first + n]];
+        if (n > 0 && tokens > TOKENS)
+            break;
+        n++;
+    }
+    return n;
+}
+
+enum status distill_predict(float *logits, const struct distill_weights *weights,
+                            const struct distill_batch *set)
+{
+    struct distill_batch batch;
+    struct distill_state state = {0};
+    struct distill_noise none = {0};
+    size_t labels = weights->config.labels;
+    uint32_t *order = calloc(set->sequences + 1, sizeof *order);
+    enum status status = STATUS_OK;
+    if (order == NULL)
+        return status_fail(STATUS_MEMORY, "no memory for the order of %zu examples", set->sequences);
+    distill_batch_init(&batch);
+    distill_order_sorted(order, set);
+    for (size_t first = 0, n; first < set->sequences && status == STATUS_OK; first += n) {
+        n = fitting(set, order, first);
+        status = distill_order_pick(&batch, set, order + first, n);
+        if (status == STATUS_OK)
+            status = distill_state_reserve(&state, &weights->config, &batch, false);
+        if (status != STATUS_OK)
+            break;
+        distill_encoder_forward(&state, weights, &batch, &none);
+        distill_head_forward(&state, weights, &batch, &none);
+        for (size_t i = 0; i < n; i++)
+            memcpy(logits + order[first + i] * labels, state.logits + i * labels, labels * sizeof *logits);
+    }
+    distill_state_clear(&state);
+    distill_batch_clear(&batch);
+    free(order);
+    return status;
+}

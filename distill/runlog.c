@@ -1,0 +1,69 @@
+#include "distill/runlog.h"
+
+#include <errno.h>
+#include <math.h>
+#include <string.h>
+#include <unistd.h>
+
+static const char heading[] = "phase\tepoch\tstep\ttokens\tloss\tembedding\thidden\tscore\trate\tnorm\tdev\t"
+                              "tokens_per_second\tseconds\n";
+
+static enum status failed(const struct distill_log *log, const char *what)
+{
+    enum status code = errno == ENOSPC || errno == EDQUOT ? STATUS_FULL : STATUS_IO;
+    return status_fail(code, "%s: cannot %s the log: %s", log->path, what, strerror(errno));
+}
+
+enum status distill_log_open(struct distill_log *log, const char *folder, uint64_t bytes)
+{
+    *log = (struct distill_log){0};
+    if ((size_t)snprintf(log->path, sizeof log->path, "%s/log.tsv", folder) >= sizeof log->path)
+        return status_fail(STATUS_INPUT, "%s: the name is too long", folder);
+    log->file = fopen(log->path, bytes > 0 ? "r+" : "w");
+    if (log->file == NULL)
+        return failed(log, "open");
+    if (bytes > 0) {
+        if (ftruncate(fileno(log->file), (off_t)bytes) != 0 || fseeko(log->file, 0, SEEK_END) != 0)
+            return failed(log, "cut");
+    } else if (fputs(heading, log->file) == EOF)
+        return failed(log, "write");
+    return STATUS_OK;
+}
+
+static void field(FILE *file, double value, const char *format)
+{
+    fputc('\t', file);
+    if (isfinite(value))
+        fprintf(file, format[0] == 'i' ? "%.0f" : "%.6g", value);
+}
+
+enum status distill_log_write(struct distill_log *log, const struct distill_row *row)
+{
+    fprintf(log->file, "%s\t%.4f\t%llu\t%llu", row->phase, row->epoch, (unsigned long long)row->step,
+            (unsigned long long)row->tokens);
+    const double value[] = {row->loss, row->embedding, row->hidden, row->score,
+                            row->rate, row->norm,      row->dev};
+    for (size_t i = 0; i < sizeof value / sizeof *value; i++)
+        field(log->file, value[i], "g");
+    field(log->file, row->speed, "i");
+    field(log->file, row->seconds, "i");
+    fputc('\n', log->file);
+    if (fflush(log->file) != 0 || ferror(log->file))
+        return failed(log, "write");
+    return STATUS_OK;
+}
+
+enum status distill_log_bytes(struct distill_log *log, uint64_t *bytes)
+{
+    if (fflush(log->file) != 0)
+        return failed(log, "write");
+    *bytes = (uint64_t)ftello(log->file);
+    return STATUS_OK;
+}
+
+void distill_log_close(struct distill_log *log)
+{
+    if (log->file != NULL)
+        fclose(log->file);
+    log->file = NULL;
+}

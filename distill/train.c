@@ -1,0 +1,350 @@
+#include "distill/train.h"
+
+#include <errno.h>
+#include <sodium.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "distill/checkpoint.h"
+#include "distill/gemm.h"
+#include "distill/order.h"
+#include "distill/random.h"
+#include "distill/runlog.h"
+#include "distill/train_step.h"
+#include "model/files.h"
+
+/* A run in progress. */
+struct progress {
+    const struct distill_run *run;
+    struct distill_trainer trainer;
+    struct distill_position position;
+    struct distill_log log;
+    unsigned char fingerprint[DISTILL_FINGERPRINT_BYTES];
+    float *dev_logits;
+    struct distill_outcome *out;
+    double since;            /* the clock when this process began, less the seconds of those before it */
+    double row_since;        /* the clock at the last row of the log */
+    uint64_t process_tokens; /* trained on by this process */
+    uint64_t order_epoch;    /* the epoch that trainer.order is of, plus 1; 0: none */
+    double process_since;
+};
+
+static double now(void)
+{
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
+}
+
+static size_t steps_per_epoch(const struct progress *p, const struct distill_phase *phase)
+{
+    return (p->run->train->sequences + phase->batch - 1) / phase->batch;
+}
+
+static uint64_t steps_of(const struct progress *p, const struct distill_phase *phase)
+{
+    return (uint64_t)llround(phase->epochs * (double)steps_per_epoch(p, phase));
+}
+
+static void hash_text(crypto_generichash_state *hash, const char *text)
+{
+    crypto_generichash_update(hash, (const unsigned char *)text, strlen(text) + 1);
+}
+
+static void hash_set(crypto_generichash_state *hash, const struct distill_batch *set)
+{
+    crypto_generichash_update(hash, (const void *)set->start, (set->sequences + 1) * sizeof *set->start);
+    crypto_generichash_update(hash, (const void *)set->id, set->tokens * sizeof *set->id);
+    crypto_generichash_update(hash, (const void *)set->type, set->tokens * sizeof *set->type);
+    crypto_generichash_update(hash, (const void *)set->label, set->sequences * sizeof *set->label);
+}
+
+/* What must be equal for a checkpoint to belong to this run: options, data, first weights and teacher. */
+static void make_fingerprint(struct progress *p, const struct distill_weights *weights)
+{
+    const struct distill_run *run = p->run;
+    crypto_generichash_state hash;
+    char text[512];
+    crypto_generichash_init(&hash, NULL, 0, DISTILL_FINGERPRINT_BYTES);
+    snprintf(text, sizeof text,
+             "seed %llu decay %.17g clip %.17g evaluations %zu log %zu phases %zu count %zu %d %d",
+             (unsigned long long)run->seed, run->decay, run->clip, run->evaluations, run->log_steps,
+             run->phases, weights->count, (int)weights->config.activation, (int)weights->config.attention);
+    hash_text(&hash, text);
+    for (size_t i = 0; i < run->phases; i++) {
+        const struct distill_phase *phase = &run->phase[i];
+        snprintf(text, sizeof text, "%d %.17g %zu %.17g %.17g %d %.17g %.17g %.17g %.17g %.17g %.17g",
+                 (int)phase->objective, phase->epochs, phase->batch, phase->rate.peak, phase->rate.warmup,
+                 (int)phase->rate.decay, phase->dropout, phase->attention_dropout, phase->embedding,
+                 phase->hidden, phase->score, phase->gold);
+        hash_text(&hash, text);
+    }
+    hash_set(&hash, run->train);
+    hash_set(&hash, run->dev);
+    crypto_generichash_update(&hash, (const void *)weights->value, weights->count * sizeof(float));
+    if (run->teacher != NULL)
+        crypto_generichash_update(&hash, (const void *)run->teacher->value,
+                                  run->teacher->count * sizeof(float));
+    crypto_generichash_final(&hash, p->fingerprint, sizeof p->fingerprint);
+}
+
+static enum status save_checkpoint(struct progress *p)
+{
+    p->position.seconds = now() - p->since;
+    enum status status = distill_log_bytes(&p->log, &p->position.log_bytes);
+    if (status == STATUS_OK)
+        status = distill_checkpoint_write(p->run->folder, &p->position, p->fingerprint, p->trainer.weights,
+                                          &p->trainer.adamw);
+    return status;
+}
+
+static enum status save_model(struct progress *p)
+{
+    struct model model;
+    enum status status = distill_weights_to_model(&model, p->trainer.weights);
+    if (status != STATUS_OK)
+        return status;
+    status = model_write(&model, p->run->folder, MODEL_F32, p->run->vocabulary);
+    model_clear(&model);
+    return status;
+}
+
+static void show_progress(const struct progress *p, const struct distill_phase *phase, double loss)
+{
+    if (p->run->quiet || !isatty(STDERR_FILENO))
+        return;
+    double spent = now() - p->process_since, left = 0, speed = (double)p->process_tokens / spent;
+    for (size_t i = p->position.phase; i < p->run->phases; i++) {
+        double steps = (double)steps_of(p, &p->run->phase[i]);
+        if (i == p->position.phase)
+            steps -= (double)p->position.step;
+        left += steps * (double)p->run->phase[i].batch;
+    }
+    left *= (double)p->run->train->tokens / (double)p->run->train->sequences / speed;
+    fprintf(stderr, "\r%-6s  epoch %.2f/%g  step %llu/%llu  loss %.4f  %.0f tokens/s  %.0f:%02d left \033[K",
+            phase->name, (double)p->position.step / (double)steps_per_epoch(p, phase), phase->epochs,
+            (unsigned long long)p->position.step, (unsigned long long)steps_of(p, phase), loss, speed,
+            floor(left / 60), (int)fmod(left, 60));
+}
+
+static struct distill_row row_here(const struct progress *p, const struct distill_phase *phase)
+{
+    return (struct distill_row){.phase = phase->name,
+                                .epoch = (double)p->position.step / (double)steps_per_epoch(p, phase),
+                                .step = p->position.step,
+                                .tokens = p->position.tokens,
+                                .loss = NAN,
+                                .embedding = NAN,
+                                .hidden = NAN,
+                                .score = NAN,
+                                .rate = NAN,
+                                .norm = NAN,
+                                .dev = NAN,
+                                .speed = NAN,
+                                .seconds = now() - p->since};
+}
+
+/* A row with the means since the last one. */
+static enum status log_step(struct progress *p, const struct distill_phase *phase,
+                            const struct distill_report *last)
+{
+    struct distill_position *at = &p->position;
+    double n = (double)at->sum_steps, clock = now();
+    struct distill_row row = row_here(p, phase);
+    row.loss = at->sum[0] / n;
+    row.embedding = at->sum[1] / n;
+    row.hidden = at->sum[2] / n;
+    row.score = at->sum[3] / n;
+    row.rate = last->rate;
+    row.norm = last->norm;
+    row.speed = (double)at->sum_tokens / (clock - p->row_since);
+    p->row_since = clock;
+    memset(at->sum, 0, sizeof at->sum);
+    at->sum_steps = at->sum_tokens = 0;
+    return distill_log_write(&p->log, &row);
+}
+
+/* Measures the development set, writes it down, and keeps the model if it is the best so far. */
+static enum status evaluate(struct progress *p, const struct distill_phase *phase)
+{
+    const struct distill_run *run = p->run;
+    struct distill_position *at = &p->position;
+    struct distill_row row = row_here(p, phase);
+    char text[sizeof p->out->text] = "";
+    enum status status;
+    if (phase->objective == DISTILL_LAYERS) {
+        status = distill_trainer_match(&p->trainer, phase, run->dev, &row.dev);
+        snprintf(text, sizeof text, "layer-wise loss %.4f", row.dev);
+    } else {
+        status = distill_predict(p->dev_logits, p->trainer.weights, run->dev);
+        if (status == STATUS_OK)
+            row.dev = run->measure(p->dev_logits, run->dev, p->trainer.weights->config.labels,
+                                   run->measure_context, text, sizeof text);
+    }
+    if (status == STATUS_OK)
+        status = distill_log_write(&p->log, &row);
+    if (status != STATUS_OK)
+        return status;
+    if (!run->quiet)
+        fprintf(stderr, "%s%s  epoch %.2f  %s\n", isatty(STDERR_FILENO) ? "\r\033[K" : "", phase->name,
+                row.epoch, text);
+    bool better = !at->have_best || row.dev > at->best;
+    if (phase->objective != DISTILL_LAYERS && better) {
+        at->have_best = 1;
+        at->best = row.dev;
+        at->best_phase = at->phase;
+        at->best_step = at->step;
+        status = save_model(p);
+    }
+    if (status == STATUS_OK)
+        status = distill_plot_write(run->folder, run->title, run->metric);
+    p->row_since = now();
+    return status;
+}
+
+static enum status one_step(struct progress *p, const struct distill_phase *phase,
+                            struct distill_report *report)
+{
+    struct distill_position *at = &p->position;
+    const struct distill_run *run = p->run;
+    size_t per_epoch = steps_per_epoch(p, phase), batch = at->step % per_epoch;
+    uint64_t epoch = at->step / per_epoch, key = distill_random_key(run->seed, at->phase);
+    if (p->order_epoch != epoch + 1) {
+        distill_order_make(p->trainer.order, run->train, phase->batch, distill_random_key(key, epoch));
+        p->order_epoch = epoch + 1;
+    }
+    size_t first = batch * phase->batch, left = run->train->sequences - first;
+    enum status status = distill_trainer_step(
+        &p->trainer, phase, p->trainer.order + first, left < phase->batch ? left : phase->batch,
+        distill_random_key(key, (1ull << 32) + at->step),
+        distill_rate_at(&phase->rate, at->step, steps_of(p, phase)), report);
+    if (status != STATUS_OK) {
+        char where[64] = "no checkpoint yet";
+        if (at->generation > 0)
+            snprintf(where, sizeof where, "checkpoint %llu", (unsigned long long)at->generation);
+        return status_prefix(
+            status,
+            "phase %s, step %llu (kept: the best model so far, %s; a smaller --rate helps): ", phase->name,
+            (unsigned long long)at->step, where);
+    }
+    at->step++;
+    at->tokens += p->trainer.batch.tokens;
+    p->process_tokens += p->trainer.batch.tokens;
+    const double part[4] = {report->loss, report->embedding, report->hidden, report->score};
+    for (int i = 0; i < 4; i++)
+        at->sum[i] += part[i];
+    at->sum_steps++;
+    at->sum_tokens += p->trainer.batch.tokens;
+    return STATUS_OK;
+}
+
+/* Whether a development evaluation falls after this step: evenly through the epoch, and at the very end. */
+static bool due(const struct progress *p, const struct distill_phase *phase)
+{
+    uint64_t step = p->position.step, per_epoch = steps_per_epoch(p, phase), times = p->run->evaluations;
+    if (step == steps_of(p, phase))
+        return true;
+    return step * times / per_epoch != (step - 1) * times / per_epoch;
+}
+
+static enum status run_phase(struct progress *p)
+{
+    const struct distill_run *run = p->run;
+    const struct distill_phase *phase = &run->phase[p->position.phase];
+    uint64_t steps = steps_of(p, phase);
+    struct distill_report report;
+    enum status status = STATUS_OK;
+    p->order_epoch = 0;
+    if (phase->objective == DISTILL_LOGITS)
+        status = distill_trainer_ask_teacher(&p->trainer);
+    if (p->position.step == 0)
+        distill_adamw_reset(&p->trainer.adamw);
+    while (status == STATUS_OK && p->position.step < steps) {
+        status = one_step(p, phase, &report);
+        if (status == STATUS_OK && (p->position.step % run->log_steps == 0 || p->position.step == steps)) {
+            status = log_step(p, phase, &report);
+            show_progress(p, phase, report.loss);
+        }
+        if (status == STATUS_OK && due(p, phase))
+            status = evaluate(p, phase);
+        bool stop = run->stop != NULL && *run->stop;
+        if (status == STATUS_OK && (stop || p->position.step % run->checkpoint_steps == 0))
+            status = save_checkpoint(p);
+        if (status == STATUS_OK && stop)
+            return status_fail(STATUS_STOPPED,
+                               "stopped at step %llu of phase %s; the same command goes on from here",
+                               (unsigned long long)p->position.step, phase->name);
+    }
+    if (status == STATUS_OK) {
+        p->position.phase++;
+        p->position.step = 0;
+    }
+    return status;
+}
+
+/* Finds out whether the folder has a run to go on with, or is free. */
+static enum status resume(struct progress *p, struct distill_weights *weights)
+{
+    const struct distill_run *run = p->run;
+    char config[FILES_PATH_BYTES];
+    enum status status = files_make_folder(run->folder);
+    if (status != STATUS_OK)
+        return status;
+    if (run->overwrite) {
+        distill_checkpoint_remove(run->folder);
+        return STATUS_OK;
+    }
+    status = distill_checkpoint_read(run->folder, &p->position, p->fingerprint, weights, &p->trainer.adamw);
+    if (status == STATUS_OK) {
+        fprintf(stderr, "going on from step %llu of phase %s\n", (unsigned long long)p->position.step,
+                p->position.phase < run->phases ? run->phase[p->position.phase].name : "end");
+        return STATUS_OK;
+    }
+    if (status != STATUS_EMPTY)
+        return status;
+    status = files_join(config, run->folder, "config.json");
+    if (status == STATUS_OK && files_exist(config))
+        status = status_fail(
+            STATUS_INPUT, "%s holds a model already: name another folder, or pass --overwrite", run->folder);
+    return status;
+}
+
+static enum status start(struct progress *p, struct distill_weights *weights)
+{
+    const struct distill_run *run = p->run;
+    make_fingerprint(p, weights);
+    enum status status = distill_trainer_init(&p->trainer, run, weights);
+    if (status != STATUS_OK)
+        return status;
+    p->dev_logits = calloc(run->dev->sequences * weights->config.labels, sizeof(float));
+    if (p->dev_logits == NULL)
+        return status_fail(STATUS_MEMORY, "no memory for %zu predictions", run->dev->sequences);
+    status = resume(p, weights);
+    if (status == STATUS_OK)
+        status = distill_log_open(&p->log, run->folder, p->position.log_bytes);
+    p->process_since = p->row_since = now();
+    p->since = p->process_since - p->position.seconds;
+    return status;
+}
+
+enum status distill_train(struct distill_outcome *out, struct distill_weights *weights,
+                          const struct distill_run *run)
+{
+    struct progress p = {.run = run, .out = out};
+    *out = (struct distill_outcome){0};
+    enum status status = start(&p, weights);
+    while (status == STATUS_OK && p.position.phase < run->phases)
+        status = run_phase(&p);
+    if (status == STATUS_OK) {
+        distill_checkpoint_remove(run->folder);
+        out->best = p.position.best;
+        out->best_phase = p.position.best_phase;
+        out->best_step = p.position.best_step;
+    }
+    distill_log_close(&p.log);
+    distill_trainer_clear(&p.trainer);
+    free(p.dev_logits);
+    return status;
+}

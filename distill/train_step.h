@@ -1,0 +1,42 @@
+/* One training step, and what the steps of a run share. Used by distill/train.c and the benchmark. */
+#ifndef TREFOIL_DISTILL_TRAIN_STEP_H
+#define TREFOIL_DISTILL_TRAIN_STEP_H
+
+#include "distill/adamw.h"
+#include "distill/encoder.h"
+#include "distill/train.h"
+
+struct distill_trainer {
+    const struct distill_run *run;
+    struct distill_weights *weights;
+    struct distill_weights gradients;
+    struct distill_adamw adamw;
+    struct distill_state student, teacher;
+    struct distill_batch batch;
+    uint32_t *order;       /* [examples] of the present epoch */
+    float *teacher_logits; /* [examples][labels], stage 2 */
+    float *batch_logits;   /* [batch][labels] of them */
+};
+
+/* What a step had to say. */
+struct distill_report {
+    double loss, embedding, hidden, score, norm, rate;
+};
+
+STATUS_MUST_USE enum status distill_trainer_init(struct distill_trainer *trainer,
+                                                 const struct distill_run *run,
+                                                 struct distill_weights *weights);
+void distill_trainer_clear(struct distill_trainer *trainer);
+/* The teacher's logits of the whole training set, always made in the same batches. */
+STATUS_MUST_USE enum status distill_trainer_ask_teacher(struct distill_trainer *trainer);
+/* Runs examples[0..n) forward and backward and moves the weights. key: of this step, for dropout. */
+STATUS_MUST_USE enum status distill_trainer_step(struct distill_trainer *trainer,
+                                                 const struct distill_phase *phase, const uint32_t *example,
+                                                 size_t n, uint64_t key, double rate,
+                                                 struct distill_report *report);
+/* The layer-wise loss of a set, with no dropout: the mean over its batches, weighted by their tokens. */
+STATUS_MUST_USE enum status distill_trainer_match(struct distill_trainer *trainer,
+                                                  const struct distill_phase *phase,
+                                                  const struct distill_batch *set, double *loss);
+
+#endif

@@ -1,0 +1,455 @@
+/* The training loop on a model small enough for a test: it learns, repeats, resumes, and survives what goes
+ * wrong. */
+#include <check.h>
+#include <signal.h>
+#include <sys/resource.h>
+
+#include "distill/adamw.h"
+#include "distill/checkpoint.h"
+#include "distill/encoder.h"
+#include "distill/gemm.h"
+#include "distill/order.h"
+#include "distill/random.h"
+#include "distill/train.h"
+#include "tests/model/folder.h"
+
+#define EXAMPLES 192
+#define VOCABULARY 24
+
+static const struct model_config teacher_config = {.hidden = 16,
+                                                   .layers = 2,
+                                                   .heads = 2,
+                                                   .ffn = 32,
+                                                   .vocabulary = VOCABULARY,
+                                                   .positions = 12,
+                                                   .types = 2,
+                                                   .labels = 2,
+                                                   .layer_norm_eps = 1e-12f,
+                                                   .softmax_c = 5,
+                                                   .activation = MODEL_GELU,
+                                                   .attention = MODEL_SOFTMAX,
+                                                   .label = {"no", "yes"}};
+
+struct case_state {
+    struct distill_batch train, dev;
+    struct distill_weights weights, teacher;
+    struct distill_run run;
+    volatile sig_atomic_t stop;
+    int evaluations, stop_at; /* set the flag in this evaluation */
+};
+
+static struct case_state now;
+
+static void must(enum status status)
+{
+    ck_assert_msg(status == STATUS_OK, "%s", status_message());
+}
+
+/* Texts of random words; the answer is whether word 5 occurs. */
+static void make_set(struct distill_batch *set, size_t n, uint64_t key)
+{
+    distill_batch_init(set);
+    for (size_t i = 0; i < n; i++) {
+        uint32_t id[10], length = 4 + (uint32_t)(distill_random_uniform(key, (uint32_t)i * 16) * 6),
+                         found = 0;
+        id[0] = 1;
+        for (uint32_t j = 1; j < length; j++) {
+            id[j] = 4 + (uint32_t)(distill_random_uniform(key, (uint32_t)i * 16 + j) * 8);
+            found |= id[j] == 5;
+        }
+        must(distill_batch_add(set, id, NULL, length, found));
+    }
+}
+
+static double accuracy(const float *logits, const struct distill_batch *set, size_t labels, void *context,
+                       char *text, size_t bytes)
+{
+    struct case_state *s = context;
+    size_t right = 0;
+    for (size_t i = 0; i < set->sequences; i++)
+        right += (logits[i * labels + 1] > logits[i * labels]) == (set->label[i] > 0);
+    s->evaluations++;
+    if (s->evaluations == s->stop_at)
+        s->stop = 1;
+    snprintf(text, bytes, "accuracy %zu of %zu", right, set->sequences);
+    return (double)right / (double)set->sequences;
+}
+
+static void setup(void)
+{
+    folder_setup();
+    distill_threads_set(1);
+    now = (struct case_state){.stop_at = -1};
+    make_set(&now.train, EXAMPLES, 1);
+    make_set(&now.dev, 40, 2);
+    must(distill_weights_allocate(&now.weights, &teacher_config));
+    distill_weights_random(&now.weights, 3);
+    now.run = (struct distill_run){.folder = folder_path("out"),
+                                   .title = "test",
+                                   .metric = "accuracy",
+                                   .seed = 9,
+                                   .decay = 0.01,
+                                   .clip = 1,
+                                   .phases = 1,
+                                   .log_steps = 4,
+                                   .checkpoint_steps = 5,
+                                   .evaluations = 1,
+                                   .quiet = true,
+                                   .stop = &now.stop,
+                                   .train = &now.train,
+                                   .dev = &now.dev,
+                                   .measure = accuracy,
+                                   .measure_context = &now};
+    now.run.folder = strdup(now.run.folder);
+    now.run.phase[0] = (struct distill_phase){.name = "task",
+                                              .objective = DISTILL_TASK,
+                                              .epochs = 3,
+                                              .batch = 8,
+                                              .rate = {3e-3, 0.1, DISTILL_LINEAR},
+                                              .dropout = 0.1,
+                                              .attention_dropout = 0.1};
+}
+
+static void teardown(void)
+{
+    distill_batch_clear(&now.train);
+    distill_batch_clear(&now.dev);
+    distill_weights_clear(&now.weights);
+    distill_weights_clear(&now.teacher);
+    free((char *)now.run.folder);
+    folder_teardown();
+}
+
+/* Forgets the weights and trains from the start of the same run. */
+static enum status train_again(struct distill_outcome *out)
+{
+    distill_weights_random(&now.weights, 3);
+    now.stop = 0;
+    now.evaluations = 0;
+    return distill_train(out, &now.weights, &now.run);
+}
+
+static void keep_folder(const char *name)
+{
+    free((char *)now.run.folder);
+    now.run.folder = strdup(folder_path(name));
+}
+
+static uint64_t digest_of_weights(void)
+{
+    uint64_t digest = 0;
+    for (size_t i = 0; i < now.weights.count; i++) {
+        uint32_t bits;
+        memcpy(&bits, &now.weights.value[i], sizeof bits);
+        digest = distill_random_key(digest, bits);
+    }
+    return digest;
+}
+
+START_TEST(the_float_pass_gives_the_reference_logits_of_a_real_student)
+{
+    char path[FILES_PATH_BYTES], *line = NULL;
+    size_t room = 0;
+    struct model model;
+    struct distill_state state = {0};
+    struct distill_noise none = {0};
+    struct distill_batch batch;
+    snprintf(path, sizeof path, "%s/models/sst2-tiny", getenv("TREFOIL_SOURCE"));
+    must(model_read(&model, path));
+    distill_weights_clear(&now.weights);
+    must(distill_weights_from_model(&now.weights, &model, &model.config, 0));
+    snprintf(path, sizeof path, "%s/models/sst2-tiny/reference.tsv", getenv("TREFOIL_SOURCE"));
+    FILE *file = fopen(path, "r");
+    ck_assert_ptr_nonnull(file);
+    distill_batch_init(&batch);
+    ck_assert(getline(&line, &room, file) > 0);
+    double wanted[2 * 40];
+    for (size_t row = 0; row < 40; row++) {
+        uint32_t id[128];
+        size_t n = 0;
+        ck_assert(getline(&line, &room, file) > 0);
+        char *rest = line, *ids = strsep(&rest, "\t");
+        for (char *word; (word = strsep(&ids, " ")) != NULL;)
+            id[n++] = (uint32_t)strtoul(word, NULL, 10);
+        double label = strtod(strsep(&rest, "\t"), NULL);
+        wanted[2 * row] = strtod(strsep(&rest, "\t"), NULL);
+        wanted[2 * row + 1] = strtod(rest, NULL);
+        must(distill_batch_add(&batch, id, NULL, n, label));
+    }
+    must(distill_state_reserve(&state, &now.weights.config, &batch, false));
+    distill_encoder_forward(&state, &now.weights, &batch, &none);
+    distill_head_forward(&state, &now.weights, &batch, &none);
+    for (size_t i = 0; i < 80; i++)
+        ck_assert_double_eq_tol((double)state.logits[i], wanted[i], 2e-5);
+    free(line);
+    fclose(file);
+    distill_batch_clear(&batch);
+    distill_state_clear(&state);
+    model_clear(&model);
+}
+END_TEST
+
+START_TEST(a_run_learns_its_task)
+{
+    struct distill_outcome out;
+    now.run.phase[0].epochs = 20;
+    now.run.phase[0].rate.peak = 1e-2;
+    must(train_again(&out));
+    ck_assert_double_gt(out.best, 0.9);
+    struct model model;
+    must(model_read(&model, now.run.folder));
+    ck_assert_str_eq(model.config.label[1], "yes");
+    model_clear(&model);
+}
+END_TEST
+
+START_TEST(the_same_seed_gives_the_same_run_twice)
+{
+    struct distill_outcome out;
+    must(train_again(&out));
+    uint64_t first = digest_of_weights();
+    keep_folder("other");
+    must(train_again(&out));
+    ck_assert(first == digest_of_weights());
+    now.run.seed++;
+    keep_folder("third");
+    must(train_again(&out));
+    ck_assert(first != digest_of_weights());
+}
+END_TEST
+
+START_TEST(a_run_that_was_stopped_goes_on_to_the_same_result)
+{
+    struct distill_outcome whole, resumed;
+    must(train_again(&whole));
+    uint64_t first = digest_of_weights();
+    keep_folder("stopped");
+    now.stop_at = 2;
+    ck_assert_int_eq(train_again(&resumed), STATUS_STOPPED);
+    ck_assert(first != digest_of_weights());
+    now.stop_at = -1;
+    must(train_again(&resumed));
+    ck_assert(first == digest_of_weights());
+    ck_assert_double_eq(whole.best, resumed.best);
+    ck_assert_uint_eq(whole.best_step, resumed.best_step);
+}
+END_TEST
+
+static void tear(const char *name)
+{
+    char path[FILES_PATH_BYTES];
+    must(files_join(path, now.run.folder, name));
+    ck_assert_int_eq(truncate(path, 4000), 0);
+}
+
+START_TEST(a_torn_checkpoint_is_passed_over_for_the_one_before_it)
+{
+    struct distill_outcome whole, resumed;
+    must(train_again(&whole));
+    uint64_t first = digest_of_weights();
+    keep_folder("torn");
+    now.stop_at = 2; /* the newest of two checkpoints is number 10, at step 48, in checkpoint-0 */
+    ck_assert_int_eq(train_again(&resumed), STATUS_STOPPED);
+    now.stop_at = -1;
+    tear("checkpoint-0");
+    must(train_again(&resumed));
+    ck_assert(first == digest_of_weights());
+}
+END_TEST
+
+START_TEST(with_no_whole_checkpoint_a_run_says_so)
+{
+    struct distill_outcome out;
+    now.stop_at = 2;
+    ck_assert_int_eq(train_again(&out), STATUS_STOPPED);
+    now.stop_at = -1;
+    tear("checkpoint-0");
+    tear("checkpoint-1");
+    ck_assert_int_eq(train_again(&out), STATUS_CORRUPT);
+    ck_assert_ptr_nonnull(strstr(status_message(), "torn"));
+    now.run.overwrite = true;
+    must(train_again(&out));
+}
+END_TEST
+
+START_TEST(a_checkpoint_of_other_options_is_refused)
+{
+    struct distill_outcome out;
+    now.stop_at = 1;
+    ck_assert_int_eq(train_again(&out), STATUS_STOPPED);
+    now.stop_at = -1;
+    now.run.phase[0].rate.peak *= 2;
+    ck_assert_int_eq(train_again(&out), STATUS_FOREIGN);
+}
+END_TEST
+
+START_TEST(a_finished_model_is_not_overwritten_unasked)
+{
+    struct distill_outcome out;
+    must(train_again(&out));
+    ck_assert_int_eq(train_again(&out), STATUS_INPUT);
+    now.run.overwrite = true;
+    must(train_again(&out));
+}
+END_TEST
+
+START_TEST(a_full_disk_leaves_the_last_good_checkpoint)
+{
+    struct distill_outcome out;
+    struct distill_adamw adamw;
+    struct distill_position position = {.step = 7}, found;
+    unsigned char fingerprint[DISTILL_FINGERPRINT_BYTES] = {1};
+    (void)out;
+    must(files_make_folder(now.run.folder));
+    must(distill_adamw_init(&adamw, &now.weights));
+    must(distill_checkpoint_write(now.run.folder, &position, fingerprint, &now.weights, &adamw));
+    struct rlimit limit = {8192, RLIM_INFINITY}; /* stands in for the disk's end */
+    signal(SIGXFSZ, SIG_IGN);
+    ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
+    position.step = 8;
+    for (int i = 0; i < 2; i++)
+        ck_assert_int_ne(
+            distill_checkpoint_write(now.run.folder, &position, fingerprint, &now.weights, &adamw),
+            STATUS_OK);
+    limit.rlim_cur = RLIM_INFINITY;
+    setrlimit(RLIMIT_FSIZE, &limit);
+    must(distill_checkpoint_read(now.run.folder, &found, fingerprint, &now.weights, &adamw));
+    ck_assert_uint_eq(found.step, 7);
+    distill_adamw_clear(&adamw);
+}
+END_TEST
+
+START_TEST(a_loss_that_is_no_number_stops_the_run_and_names_the_step)
+{
+    struct distill_outcome out;
+    now.run.phase[0].rate = (struct distill_rate){1e36, 0, DISTILL_CONSTANT};
+    ck_assert_int_eq(train_again(&out), STATUS_RANGE);
+    ck_assert_msg(strstr(status_message(), "phase task, step ") != NULL, "%s", status_message());
+}
+END_TEST
+
+static void make_student(enum model_activation activation, enum model_attention attention, bool learned)
+{
+    struct model_config config = teacher_config;
+    struct model model;
+    config.activation = activation;
+    config.attention = attention;
+    config.learned_c = config.learned_quad = learned;
+    must(distill_weights_to_model(&model, &now.teacher));
+    distill_weights_clear(&now.weights);
+    must(distill_weights_from_model(&now.weights, &model, &config, 0));
+    model_clear(&model);
+}
+
+static void train_teacher(void)
+{
+    struct distill_outcome out;
+    now.run.phase[0].epochs = 20;
+    now.run.phase[0].rate.peak = 1e-2;
+    must(train_again(&out));
+    now.teacher = now.weights;
+    now.weights = (struct distill_weights){0};
+    keep_folder("student");
+    now.run.teacher = &now.teacher;
+    now.run.phases = 2;
+    now.run.phase[0] = (struct distill_phase){.name = "layers",
+                                              .objective = DISTILL_LAYERS,
+                                              .epochs = 6,
+                                              .batch = 8,
+                                              .rate = {2e-3, 0.1, DISTILL_LINEAR},
+                                              .embedding = 1,
+                                              .hidden = 1,
+                                              .score = 1};
+    now.run.phase[1] = (struct distill_phase){.name = "logits",
+                                              .objective = DISTILL_LOGITS,
+                                              .epochs = 3,
+                                              .batch = 8,
+                                              .rate = {1e-3, 0.1, DISTILL_COSINE}};
+}
+
+START_TEST(a_distilled_student_answers_like_its_teacher)
+{
+    struct distill_outcome out;
+    train_teacher();
+    make_student(MODEL_QUAD, MODEL_2QUAD, true);
+    must(distill_train(&out, &now.weights, &now.run));
+    ck_assert_double_gt(out.best, 0.85);
+    struct model model;
+    must(model_read(&model, now.run.folder));
+    ck_assert(model.config.learned_c && model.config.learned_quad);
+    ck_assert_ptr_nonnull(model.layer[0].quad);
+    model_clear(&model);
+}
+END_TEST
+
+START_TEST(a_distillation_stopped_in_its_second_stage_goes_on_to_the_same_result)
+{
+    struct distill_outcome out;
+    train_teacher();
+    make_student(MODEL_QUAD, MODEL_2QUAD, false);
+    must(distill_train(&out, &now.weights, &now.run));
+    uint64_t first = digest_of_weights();
+    keep_folder("again");
+    now.evaluations = 0;
+    now.stop_at = 1; /* only the second stage measures */
+    make_student(MODEL_QUAD, MODEL_2QUAD, false);
+    ck_assert_int_eq(distill_train(&out, &now.weights, &now.run), STATUS_STOPPED);
+    now.stop = 0;
+    make_student(MODEL_QUAD, MODEL_2QUAD, false);
+    must(distill_train(&out, &now.weights, &now.run));
+    ck_assert(first == digest_of_weights());
+}
+END_TEST
+
+START_TEST(an_epoch_has_every_example_once)
+{
+    uint32_t order[EXAMPLES];
+    int seen[EXAMPLES] = {0};
+    distill_order_make(order, &now.train, 7, 5);
+    for (size_t i = 0; i < EXAMPLES; i++)
+        seen[order[i]]++;
+    for (size_t i = 0; i < EXAMPLES; i++)
+        ck_assert_int_eq(seen[i], 1);
+}
+END_TEST
+
+START_TEST(rates_warm_up_and_decay)
+{
+    struct distill_rate rate = {1, 0.1, DISTILL_LINEAR};
+    ck_assert_double_gt(distill_rate_at(&rate, 0, 100), 0);
+    ck_assert_double_lt(distill_rate_at(&rate, 0, 100), 0.2);
+    ck_assert_double_eq_tol(distill_rate_at(&rate, 10, 100), 1, 1e-12);
+    ck_assert_double_eq_tol(distill_rate_at(&rate, 55, 100), 0.5, 1e-12);
+    rate.decay = DISTILL_COSINE;
+    ck_assert_double_eq_tol(distill_rate_at(&rate, 55, 100), 0.5, 1e-12);
+    ck_assert_double_lt(distill_rate_at(&rate, 99, 100), 0.01);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("train");
+    TCase *cases = tcase_create("loop");
+    tcase_set_timeout(cases, 120);
+    tcase_add_checked_fixture(cases, setup, teardown);
+    tcase_add_test(cases, the_float_pass_gives_the_reference_logits_of_a_real_student);
+    tcase_add_test(cases, a_run_learns_its_task);
+    tcase_add_test(cases, the_same_seed_gives_the_same_run_twice);
+    tcase_add_test(cases, a_run_that_was_stopped_goes_on_to_the_same_result);
+    tcase_add_test(cases, a_torn_checkpoint_is_passed_over_for_the_one_before_it);
+    tcase_add_test(cases, with_no_whole_checkpoint_a_run_says_so);
+    tcase_add_test(cases, a_checkpoint_of_other_options_is_refused);
+    tcase_add_test(cases, a_finished_model_is_not_overwritten_unasked);
+    tcase_add_test(cases, a_full_disk_leaves_the_last_good_checkpoint);
+    tcase_add_test(cases, a_loss_that_is_no_number_stops_the_run_and_names_the_step);
+    tcase_add_test(cases, a_distilled_student_answers_like_its_teacher);
+    tcase_add_test(cases, a_distillation_stopped_in_its_second_stage_goes_on_to_the_same_result);
+    tcase_add_test(cases, an_epoch_has_every_example_once);
+    tcase_add_test(cases, rates_warm_up_and_decay);
+    suite_add_tcase(suite, cases);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_ENV);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed != 0;
+}
