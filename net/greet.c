@@ -242,13 +242,14 @@ static void stranger_came(struct net_hub *hub, const char *key, zmq_msg_t *route
         refusal = "a hello must come first";
     else
         refusal = identify(hub, key, zmq_msg_data(payload), &peer);
-    if (refusal == NULL) {
+    if (refusal == NULL && peer >= 0) {
         /* Descriptors are used again: the end of the connection before must be noted by now, not later. */
         net_monitors_read(hub);
         welcome(hub, link, peer, header.epoch);
         return;
     }
-    net_link_greeting(hub, link, NET_GREETING_REFUSED, refusal, strlen(refusal));
+    if (refusal != NULL)
+        net_link_greeting(hub, link, NET_GREETING_REFUSED, refusal, strlen(refusal));
     free(link);
 }
 
