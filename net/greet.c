@@ -91,16 +91,11 @@ static void refuse_sessions(struct net_hub *hub, int peer, const char *text)
     pthread_mutex_unlock(&hub->lock);
 }
 
-static void welcome(struct net_hub *hub, struct net_link *link, int peer, uint64_t epoch)
+static void welcome(struct net_hub *hub, struct net_link *link, uint64_t epoch)
 {
     unsigned char hello[NET_HELLO_BYTES] = {(unsigned char)hub->role};
     memcpy(hello + 1, hub->name, NET_NAME_MAX);
-    if (link->peer < 0) {
-        link->peer = peer;
-        link->next = hub->peers[peer].accepted;
-        hub->peers[peer].accepted = link;
-    }
-    heard(hub, peer);
+    heard(hub, link->peer);
     link->up = true;
     net_link_greeting(hub, link, NET_GREETING_WELCOME, hello, sizeof hello);
     net_link_up(hub, link, epoch);
@@ -114,7 +109,7 @@ static void greeting_came(struct net_hub *hub, struct net_link *link, const stru
     case NET_GREETING_HELLO:
         /* Once more: it reconnected before it saw that its first hello had got through. */
         if (!link->dialled)
-            welcome(hub, link, link->peer, header->epoch);
+            welcome(hub, link, header->epoch);
         break;
     case NET_GREETING_WELCOME:
         if (!link->dialled)
@@ -245,7 +240,10 @@ static void stranger_came(struct net_hub *hub, const char *key, zmq_msg_t *route
     if (refusal == NULL && peer >= 0) {
         /* Descriptors are used again: the end of the connection before must be noted by now, not later. */
         net_monitors_read(hub);
-        welcome(hub, link, peer, header.epoch);
+        link->peer = peer;
+        link->next = hub->peers[peer].accepted;
+        hub->peers[peer].accepted = link;
+        welcome(hub, link, header.epoch);
         return;
     }
     if (refusal != NULL)
