@@ -1,0 +1,276 @@
+/* Products of two secret matrices, one for each sequence and head: scores q k^T + c, context a v, and a mu.
+ *
+ *   z_i = m_x (delta_i m_y - l_yi) - l_xi m_y + g_i,    g_1 + g_2 = l_x l_y dealt
+ *
+ * Both online products run as one ring GEMM with twice the inner dimension:
+ *   [m_x | -l_xi] [delta_i m_y - l_yi ; m_y]
+ *
+ * source  DESIGN section 3, row "X Y"; section 4
+ * cost    one opening of the output; two products an output element and inner step at each evaluator
+ * opens   nothing here */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cblas.h>
+#include <sodium.h>
+
+#include "layers/gates.h"
+
+/* One head's product: left [rows][inner], right as the inner dimension by cols; strides in elements. */
+struct block {
+    size_t left, left_stride;   /* offset of the left operand, and its row stride */
+    size_t right, right_stride; /* the same of the right operand, as it lies in memory */
+    size_t out, out_stride;
+    size_t rows, inner, cols;
+    bool transposed; /* the right operand lies [cols][inner] */
+};
+
+static struct block scores_block(const struct heads *h, size_t sequence, size_t head)
+{
+    const size_t hidden = (size_t)h->heads * h->width;
+    return (struct block){.left = sequence * h->queries * hidden + head * h->width,
+                          .left_stride = hidden,
+                          .right = sequence * h->keys * hidden + head * h->width,
+                          .right_stride = hidden,
+                          .out = (sequence * h->heads + head) * h->queries * h->keys,
+                          .out_stride = h->keys,
+                          .rows = h->queries,
+                          .inner = h->width,
+                          .cols = h->keys,
+                          .transposed = true};
+}
+
+static struct block context_block(const struct heads *h, size_t sequence, size_t head)
+{
+    const size_t hidden = (size_t)h->heads * h->width;
+    return (struct block){.left = (sequence * h->heads + head) * h->queries * h->keys,
+                          .left_stride = h->keys,
+                          .right = sequence * h->keys * hidden + head * h->width,
+                          .right_stride = hidden,
+                          .out = sequence * h->queries * hidden + head * h->width,
+                          .out_stride = hidden,
+                          .rows = h->queries,
+                          .inner = h->keys,
+                          .cols = h->width,
+                          .transposed = false};
+}
+
+typedef struct block (*block_of)(const struct heads *, size_t sequence, size_t head);
+
+static block_of blocks(const struct gate *g)
+{
+    return g->kind == GATE_SCORES ? scores_block : context_block;
+}
+
+/* ---- clear ---- */
+
+static enum status attention_clear(struct clear_walk *w, const struct gate *g)
+{
+    const struct heads *h = &g->heads;
+    const float *x = w->value[g->x], *y = w->value[g->y];
+    float *out = w->value[g->out];
+    for (size_t s = 0; s < h->sequences; s++)
+        for (size_t a = 0; a < h->heads; a++) {
+            const struct block b = blocks(g)(h, s, a);
+            cblas_sgemm(CblasRowMajor, CblasNoTrans, b.transposed ? CblasTrans : CblasNoTrans, (int)b.rows,
+                        (int)b.cols, (int)b.inner, 1.0f, x + b.left, (int)b.left_stride, y + b.right,
+                        (int)b.right_stride, 0.0f, out + b.out, (int)b.out_stride);
+        }
+    if (g->kind == GATE_SCORES) {
+        const int bits_in = w->schedule->tensor[g->x].frac + w->schedule->tensor[g->y].frac;
+        const size_t each = (size_t)h->queries * h->keys, n = tensor_size(&w->schedule->tensor[g->out]);
+        for (size_t i = 0; i < n; i++)
+            out[i] += g->bias == SCHEDULE_NONE ? (float)ldexp((double)g->constant, -bits_in)
+                                               : w->weights->weight[g->bias][i / each % h->heads];
+    }
+    return STATUS_OK;
+}
+
+/* ---- shares ---- */
+
+/* Packs right (or its difference) into one operand of twice the inner dimension and multiplies.
+ * left [rows][inner], right [inner][cols] dense; a second pair is stacked below if given. */
+struct operands {
+    int64_t *left, *right; /* [rows][2 inner], [2 inner][cols] */
+};
+
+static void free_operands(struct operands *o, size_t left, size_t right)
+{
+    if (o->left)
+        sodium_memzero(o->left, left * sizeof *o->left);
+    if (o->right)
+        sodium_memzero(o->right, right * sizeof *o->right);
+    free(o->left);
+    free(o->right);
+}
+
+static inline size_t right_at(const struct block *b, size_t k, size_t c)
+{
+    return b->right + (b->transposed ? c * b->right_stride + k : k * b->right_stride + c);
+}
+
+static enum status multiply_block(struct ring_wide z, const struct block *b, const struct operands *o, size_t inner)
+{
+    struct ring_gemm_matrix *packed = NULL;
+    enum status status = ring_gemm_pack(&packed, RING_GEMM_AUTO, inner, b->cols, o->right, b->cols, false);
+    if (status == STATUS_OK)
+        status = ring_gemm(ring_wide_at(z, b->out), b->out_stride, b->rows, o->left, inner, packed, RING_GEMM_ADD);
+    ring_gemm_close(&packed);
+    return status;
+}
+
+static enum status attention_deal(struct dealer *d, const struct gate *g, struct ring_wide out)
+{
+    const struct heads *h = &g->heads;
+    const struct block first = blocks(g)(h, 0, 0);
+    const size_t left = first.rows * first.inner, right = first.inner * first.cols;
+    struct operands o = {malloc(left * sizeof(int64_t)), malloc(right * sizeof(int64_t))};
+    enum status status = STATUS_OK;
+    if (!o.left || !o.right)
+        status = status_fail(STATUS_MEMORY, "out of memory while dealing %s", d->schedule->tensor[g->out].name);
+    for (size_t s = 0; status == STATUS_OK && s < h->sequences; s++)
+        for (size_t a = 0; status == STATUS_OK && a < h->heads; a++) {
+            const struct block b = blocks(g)(h, s, a);
+            for (size_t r = 0; r < b.rows; r++)
+                for (size_t k = 0; k < b.inner; k++)
+                    o.left[r * b.inner + k] = masks_sum(&d->tensor[g->x], b.left + r * b.left_stride + k);
+            for (size_t k = 0; k < b.inner; k++)
+                for (size_t c = 0; c < b.cols; c++)
+                    o.right[k * b.cols + c] = masks_sum(&d->tensor[g->y], right_at(&b, k, c));
+            status = multiply_block(out, &b, &o, b.inner);
+        }
+    free_operands(&o, left, right);
+    return status;
+}
+
+static void fill_evaluator(const struct evaluator *e, const struct gate *g, const struct block *b, struct operands *o)
+{
+    const struct share *x = &e->tensor[g->x], *y = &e->tensor[g->y];
+    const int64_t delta = evaluator_delta(e);
+    for (size_t r = 0; r < b->rows; r++)
+        for (size_t k = 0; k < b->inner; k++) {
+            o->left[r * 2 * b->inner + k] = x->m[b->left + r * b->left_stride + k];
+            o->left[(r * 2 + 1) * b->inner + k] = -x->l[b->left + r * b->left_stride + k];
+        }
+    for (size_t k = 0; k < b->inner; k++)
+        for (size_t c = 0; c < b->cols; c++) {
+            const size_t i = right_at(b, k, c);
+            o->right[k * b->cols + c] = delta * y->m[i] - y->l[i];
+            o->right[(b->inner + k) * b->cols + c] = y->m[i];
+        }
+}
+
+/* z_i += the constant c: public ones by P1 alone, learned ones from the shares of a static weight. */
+static void add_score_constant(const struct evaluator *e, const struct gate *g, struct ring_wide z)
+{
+    const size_t each = (size_t)g->heads.queries * g->heads.keys, n = tensor_size(&e->schedule->tensor[g->out]);
+    for (size_t i = 0; i < n; i++) {
+        ring_i128 c = evaluator_delta(e) * g->constant;
+        if (g->bias != SCHEDULE_NONE) {
+            const struct static_share *b = &e->weight[g->bias];
+            const size_t head = i / each % g->heads.heads;
+            c = (ring_i128)((ring_u128)((ring_i128)evaluator_delta(e) * b->m[head] - b->l[head]) << g->bias_up);
+        }
+        ring_wide_add(z, i, (ring_u128)c);
+    }
+}
+
+static enum status attention_evaluate(struct evaluator *e, const struct gate *g, struct ring_wide z)
+{
+    const struct heads *h = &g->heads;
+    const struct block first = blocks(g)(h, 0, 0);
+    const size_t left = 2 * first.rows * first.inner, right = 2 * first.inner * first.cols;
+    struct operands o = {malloc(left * sizeof(int64_t)), malloc(right * sizeof(int64_t))};
+    enum status status = STATUS_OK;
+    if (!o.left || !o.right)
+        status = status_fail(STATUS_MEMORY, "out of memory in %s", e->schedule->tensor[g->out].name);
+    for (size_t s = 0; status == STATUS_OK && s < h->sequences; s++)
+        for (size_t a = 0; status == STATUS_OK && a < h->heads; a++) {
+            const struct block b = blocks(g)(h, s, a);
+            fill_evaluator(e, g, &b, &o);
+            status = multiply_block(z, &b, &o, 2 * b.inner);
+        }
+    free_operands(&o, left, right);
+    if (status == STATUS_OK && g->kind == GATE_SCORES)
+        add_score_constant(e, g, z);
+    return status;
+}
+
+static uint64_t attention_products(const struct schedule *s, const struct gate *g)
+{
+    const struct heads *h = &g->heads;
+    (void)s;
+    return 2 * (uint64_t)h->sequences * h->heads * h->queries * h->keys * h->width;
+}
+
+const struct gate_walks gate_walks_scores = {.name = "scores",
+                                             .product = true,
+                                             .clear = attention_clear,
+                                             .deal = attention_deal,
+                                             .evaluate = attention_evaluate,
+                                             .products = attention_products};
+const struct gate_walks gate_walks_context = {.name = "context",
+                                              .product = true,
+                                              .clear = attention_clear,
+                                              .deal = attention_deal,
+                                              .evaluate = attention_evaluate,
+                                              .products = attention_products};
+
+/* ---- a mu: one dot product for each sequence, head and query ---- */
+
+/* mu is one row of keys for each sequence. */
+static size_t mu_at(const struct gate *g, size_t row)
+{
+    return row / ((size_t)g->heads.heads * g->heads.queries) * g->heads.keys;
+}
+
+static enum status row_dot_clear(struct clear_walk *w, const struct gate *g)
+{
+    const struct tensor *a = &w->schedule->tensor[g->x];
+    for (size_t r = 0; r < a->rows; r++)
+        w->value[g->out][r] =
+            cblas_sdot((int)a->cols, w->value[g->x] + r * a->cols, 1, w->value[g->y] + mu_at(g, r), 1);
+    return STATUS_OK;
+}
+
+static enum status row_dot_deal(struct dealer *d, const struct gate *g, struct ring_wide out)
+{
+    const struct tensor *a = &d->schedule->tensor[g->x];
+    for (size_t r = 0; r < a->rows; r++) {
+        ring_u128 sum = 0;
+        for (size_t k = 0; k < a->cols; k++)
+            sum += (ring_u128)((ring_i128)masks_sum(&d->tensor[g->x], r * a->cols + k) *
+                               masks_sum(&d->tensor[g->y], mu_at(g, r) + k));
+        ring_wide_add(out, r, sum);
+    }
+    return STATUS_OK;
+}
+
+static enum status row_dot_evaluate(struct evaluator *e, const struct gate *g, struct ring_wide z)
+{
+    const struct tensor *a = &e->schedule->tensor[g->x];
+    const struct share *x = &e->tensor[g->x], *y = &e->tensor[g->y];
+    const int64_t delta = evaluator_delta(e);
+    for (size_t r = 0; r < a->rows; r++) {
+        ring_u128 sum = 0;
+        for (size_t k = 0; k < a->cols; k++) {
+            const size_t i = r * a->cols + k, j = mu_at(g, r) + k;
+            sum += (ring_u128)((ring_i128)x->m[i] * (delta * y->m[j] - y->l[j]) - (ring_i128)x->l[i] * y->m[j]);
+        }
+        ring_wide_add(z, r, sum);
+    }
+    return STATUS_OK;
+}
+
+static uint64_t row_dot_products(const struct schedule *s, const struct gate *g)
+{
+    return 2 * tensor_size(&s->tensor[g->x]);
+}
+
+const struct gate_walks gate_walks_row_dot = {.name = "row dot",
+                                              .product = true,
+                                              .clear = row_dot_clear,
+                                              .deal = row_dot_deal,
+                                              .evaluate = row_dot_evaluate,
+                                              .products = row_dot_products};

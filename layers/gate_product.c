@@ -1,0 +1,218 @@
+/* Elementwise products of secrets: squares, sums of squares, and products with a spread right operand.
+ *
+ *   x y     z_i = +-( m_x (delta_i m_y - l_yi) - l_xi m_y + g_i ) + terms,   g_1 + g_2 = l_x l_y dealt
+ *   x x     z_i = delta_i m^2 - 2 m l_i + g_i,                               g_1 + g_2 = l^2 dealt
+ *
+ * source  DESIGN section 3, rows "X Y" and "x * x"
+ * cost    one opening of the output; two products an element
+ * opens   nothing here */
+#include <math.h>
+
+#include "layers/gates.h"
+
+/* ---- square, and the sum of a row of squares ---- */
+
+static enum status square_clear(struct clear_walk *w, const struct gate *g)
+{
+    const size_t n = tensor_size(&w->schedule->tensor[g->out]);
+    const float *x = w->value[g->x], scale = ldexpf(1.0f, -g->halvings);
+    float *out = w->value[g->out];
+    for (size_t i = 0; i < n; i++)
+        out[i] = x[i] * x[i] * scale;
+    return STATUS_OK;
+}
+
+static enum status square_deal(struct dealer *d, const struct gate *g, struct ring_wide out)
+{
+    const size_t n = tensor_size(&d->schedule->tensor[g->x]);
+    for (size_t i = 0; i < n; i++) {
+        const ring_i128 l = masks_sum(&d->tensor[g->x], i);
+        ring_wide_add(out, i, (ring_u128)(l * l));
+    }
+    return STATUS_OK;
+}
+
+/* delta m^2 - 2 m l = m (delta m - 2 l), formed in 128 bits. */
+static inline ring_u128 square_share(int64_t delta, int64_t m, int64_t l)
+{
+    return (ring_u128)m * ((ring_u128)(ring_i128)(delta * m) - 2 * (ring_u128)(ring_i128)l);
+}
+
+static enum status square_evaluate(struct evaluator *e, const struct gate *g, struct ring_wide z)
+{
+    const size_t n = tensor_size(&e->schedule->tensor[g->x]);
+    const struct share *x = &e->tensor[g->x];
+    const int64_t delta = evaluator_delta(e);
+    for (size_t i = 0; i < n; i++)
+        ring_wide_add(z, i, square_share(delta, x->m[i], x->l[i]));
+    return STATUS_OK;
+}
+
+static enum status square_sum_clear(struct clear_walk *w, const struct gate *g)
+{
+    const struct tensor *x = &w->schedule->tensor[g->x];
+    const double constant = ldexp((double)g->constant, -2 * x->frac);
+    for (size_t r = 0; r < x->rows; r++) {
+        double sum = constant;
+        for (size_t c = 0; c < x->cols; c++) {
+            const double v = w->value[g->x][r * x->cols + c];
+            sum += v * v;
+        }
+        w->value[g->out][r] = (float)sum;
+    }
+    return STATUS_OK;
+}
+
+static enum status square_sum_deal(struct dealer *d, const struct gate *g, struct ring_wide out)
+{
+    const struct tensor *x = &d->schedule->tensor[g->x];
+    for (size_t r = 0; r < x->rows; r++) {
+        ring_u128 sum = 0;
+        for (size_t c = 0; c < x->cols; c++) {
+            const ring_i128 l = masks_sum(&d->tensor[g->x], r * x->cols + c);
+            sum += (ring_u128)(l * l);
+        }
+        ring_wide_add(out, r, sum);
+    }
+    return STATUS_OK;
+}
+
+static enum status square_sum_evaluate(struct evaluator *e, const struct gate *g, struct ring_wide z)
+{
+    const struct tensor *x = &e->schedule->tensor[g->x];
+    const struct share *s = &e->tensor[g->x];
+    const int64_t delta = evaluator_delta(e);
+    for (size_t r = 0; r < x->rows; r++) {
+        ring_u128 sum = (ring_u128)(ring_i128)(delta * g->constant);
+        for (size_t c = 0; c < x->cols; c++)
+            sum += square_share(delta, s->m[r * x->cols + c], s->l[r * x->cols + c]);
+        ring_wide_add(z, r, sum);
+    }
+    return STATUS_OK;
+}
+
+static uint64_t two_an_element(const struct schedule *s, const struct gate *g)
+{
+    return 2 * tensor_size(&s->tensor[g->x]);
+}
+
+const struct gate_walks gate_walks_square = {.name = "square",
+                                             .product = true,
+                                             .clear = square_clear,
+                                             .deal = square_deal,
+                                             .evaluate = square_evaluate,
+                                             .products = two_an_element};
+const struct gate_walks gate_walks_square_sum = {.name = "square sum",
+                                                 .product = true,
+                                                 .clear = square_sum_clear,
+                                                 .deal = square_sum_deal,
+                                                 .evaluate = square_sum_evaluate,
+                                                 .products = two_an_element};
+
+/* ---- product ---- */
+
+/* Walks the rows of the left operand in segments that meet one element of the right operand each (or, GATE_EACH, as
+ * many as there are). */
+struct segments {
+    size_t count, length; /* segments in all, elements of one */
+};
+
+static struct segments segments_of(const struct schedule *s, const struct gate *g)
+{
+    const struct tensor *x = &s->tensor[g->x];
+    if (g->spread == GATE_HEAD)
+        return (struct segments){(size_t)x->rows * g->heads.heads, g->heads.width};
+    return (struct segments){x->rows, x->cols};
+}
+
+/* Where segment t's element of the right operand lies; GATE_EACH: its first one. */
+static size_t right_of(const struct schedule *s, const struct gate *g, size_t t)
+{
+    if (g->spread == GATE_EACH)
+        return t * s->tensor[g->x].cols;
+    if (g->spread == GATE_ROW)
+        return t;
+    const size_t heads = g->heads.heads, queries = g->heads.queries;
+    const size_t row = t / heads, head = t % heads;
+    return (row / queries * heads + head) * queries + row % queries;
+}
+
+static enum status multiply_clear(struct clear_walk *w, const struct gate *g)
+{
+    const struct segments seg = segments_of(w->schedule, g);
+    const size_t step = g->spread == GATE_EACH;
+    const int bits_in = w->schedule->tensor[g->x].frac + w->schedule->tensor[g->y].frac + g->halvings;
+    const float constant = (float)ldexp((double)g->constant, -bits_in);
+    const float scale = ldexpf(g->negate ? -1.0f : 1.0f, -g->halvings);
+    const float *x = w->value[g->x], *y = w->value[g->y];
+    float *out = w->value[g->out];
+    for (size_t t = 0; t < seg.count; t++) {
+        const size_t first = right_of(w->schedule, g, t);
+        for (size_t c = 0; c < seg.length; c++) {
+            const size_t i = t * seg.length + c;
+            out[i] = x[i] * y[first + c * step] * scale + constant +
+                     (g->add == SCHEDULE_NONE ? 0.0f : w->value[g->add][i]);
+            /* The line of a cell, slope x + intercept, stands for tanh itself; the slope was left zero. */
+            if (g->lookup != SCHEDULE_NONE)
+                out[i] += tanhf(y[first + c * step]);
+        }
+    }
+    return STATUS_OK;
+}
+
+static enum status multiply_deal(struct dealer *d, const struct gate *g, struct ring_wide out)
+{
+    const struct segments seg = segments_of(d->schedule, g);
+    const size_t step = g->spread == GATE_EACH;
+    for (size_t t = 0; t < seg.count; t++) {
+        const size_t first = right_of(d->schedule, g, t);
+        for (size_t c = 0; c < seg.length; c++) {
+            const size_t i = t * seg.length + c;
+            const ring_u128 g_xy = (ring_u128)((ring_i128)masks_sum(&d->tensor[g->x], i) *
+                                               masks_sum(&d->tensor[g->y], first + c * step));
+            ring_wide_add(out, i, g->negate ? -g_xy : g_xy);
+        }
+    }
+    return STATUS_OK;
+}
+
+/* The public constant, and a masked tensor brought to the product's scale. */
+static void add_terms(const struct evaluator *e, const struct gate *g, struct ring_wide z)
+{
+    const size_t n = tensor_size(&e->schedule->tensor[g->out]);
+    const int64_t delta = evaluator_delta(e);
+    if (g->constant)
+        for (size_t i = 0; i < n; i++)
+            ring_wide_add(z, i, (ring_u128)(ring_i128)(delta * g->constant));
+    if (g->add != SCHEDULE_NONE) {
+        const struct share *a = &e->tensor[g->add];
+        for (size_t i = 0; i < n; i++)
+            ring_wide_add(z, i, (ring_u128)(ring_i128)(delta * a->m[i] - a->l[i]) << g->add_up);
+    }
+}
+
+static enum status multiply_evaluate(struct evaluator *e, const struct gate *g, struct ring_wide z)
+{
+    const struct segments seg = segments_of(e->schedule, g);
+    const struct share *x = &e->tensor[g->x], *y = &e->tensor[g->y];
+    const int64_t delta = evaluator_delta(e);
+    const size_t step = g->spread == GATE_EACH;
+    for (size_t t = 0; t < seg.count; t++) {
+        const size_t first = right_of(e->schedule, g, t);
+        for (size_t c = 0; c < seg.length; c++) {
+            const size_t i = t * seg.length + c, j = first + c * step;
+            const ring_u128 share = (ring_u128)((ring_i128)x->m[i] * (delta * y->m[j] - y->l[j]) -
+                                                (ring_i128)x->l[i] * y->m[j]);
+            ring_wide_add(z, i, g->negate ? -share : share);
+        }
+    }
+    add_terms(e, g, z);
+    return STATUS_OK;
+}
+
+const struct gate_walks gate_walks_multiply = {.name = "multiply",
+                                               .product = true,
+                                               .clear = multiply_clear,
+                                               .deal = multiply_deal,
+                                               .evaluate = multiply_evaluate,
+                                               .products = two_an_element};

@@ -1,0 +1,12 @@
+/* Shares of table entries, for what opens them or adds them to an opening. */
+#ifndef TREFOIL_LAYERS_GATE_TABLE_H
+#define TREFOIL_LAYERS_GATE_TABLE_H
+
+#include "layers/walk.h"
+
+/* share [lookup.count]: this party's additive share modulo 2^64 of table[v] at the table's scale. The lookup's index must
+ * have been opened. */
+STATUS_MUST_USE enum status table_share(const struct evaluator *evaluator, uint32_t lookup, uint32_t table,
+                                        uint64_t *share);
+
+#endif

@@ -1,0 +1,56 @@
+/* One entry for each kind of gate: its four walks, side by side in the file of that gate. */
+#ifndef TREFOIL_LAYERS_GATES_H
+#define TREFOIL_LAYERS_GATES_H
+
+#include "layers/walk.h"
+
+struct clear_walk {
+    const struct schedule *schedule;
+    const struct folded *weights;
+    float **value; /* by tensor */
+};
+
+struct gate_walks {
+    const char *name;
+    bool product; /* z starts from a dealt g_i, ten bytes an element at P2 */
+    bool fixed;   /* the y operand is static: u_i is computed and kept offline by both evaluators */
+    /* out = f(x, y) in real numbers; shape as in schedule.h. */
+    enum status (*clear)(struct clear_walk *walk, const struct gate *gate);
+    /* P0: g += the product of the masks' sums. */
+    enum status (*deal)(struct dealer *dealer, const struct gate *gate, struct ring_wide g);
+    /* P_i: g_i becomes u_i. NULL where nothing is static. */
+    enum status (*prepare)(struct evaluator *evaluator, const struct gate *gate, struct ring_wide u);
+    /* P_i: z_i, starting from g_i or u_i in z. */
+    enum status (*evaluate)(struct evaluator *evaluator, const struct gate *gate, struct ring_wide z);
+    /* Local gates: the same public linear map for m, l and clear integers. STATUS_RANGE if it does not fit. */
+    enum status (*local)(const struct schedule *schedule, const struct gate *gate, int64_t *out, const int64_t *in);
+    /* Ring multiplications of one evaluator online. */
+    uint64_t (*products)(const struct schedule *schedule, const struct gate *gate);
+};
+
+extern const struct gate_walks gate_walks_input, gate_walks_linear, gate_walks_output, gate_walks_scores,
+    gate_walks_context, gate_walks_row_dot, gate_walks_square, gate_walks_square_sum, gate_walks_multiply,
+    gate_walks_table, gate_walks_centre, gate_walks_shift, gate_walks_select;
+
+const struct gate_walks *gate_walks(enum gate_kind kind);
+
+/* Shared by the offline and the online walk of an evaluator. */
+
+/* g_1 of a gate, which P1 makes from its stream. data: n elements. */
+void evaluator_stream_product(const struct evaluator *evaluator, uint32_t gate, void *data, size_t n);
+/* Wipes and frees the tensors that no gate after this one reads. */
+void evaluator_release(struct evaluator *evaluator, uint32_t gate);
+
+/* delta_i: 1 for P1, 0 for P2. */
+static inline int64_t evaluator_delta(const struct evaluator *e)
+{
+    return e->party == 1;
+}
+
+/* The sum of two masks, exact: |l_i| <= 2^62 (ring/parameters.h; centred masks are below 2^62). */
+static inline int64_t masks_sum(const struct masks *t, size_t i)
+{
+    return t->l1[i] + t->l2[i];
+}
+
+#endif

@@ -1,0 +1,144 @@
+/* The states of the walks, and the four walks of one schedule.
+ *
+ *     walk_clear     real numbers: evaluation and calibration
+ *     walk_fixed     the same in fixed point: tells rounding from error
+ *     walk_count     no data: rounds, bytes, store, memory
+ *     walk_deal      offline, P0: product corrections and table keys
+ *     walk_prepare   offline, P1 and P2: what they keep
+ *     walk_online    online, P1 and P2
+ *
+ * Sharing of x (DESIGN section 2): x = m - l1 - l2 over the integers; P0 holds l1 and l2, P_i holds m and l_i.
+ * In every product gate the evaluators form z_1 + z_2 = z modulo 2^80 from
+ *     z_i = m_x (delta_i m_y - l_yi) - l_xi m_y + g_i,   delta_1 = 1, delta_2 = 0,   g_1 + g_2 = l_x l_y dealt,
+ * and open it once (layers/opening.h). For a static y, u_i = g_i - l_xi m_y is computed offline.
+ *
+ * The fixed-point walk is the online walk of P1 with all masks zero: then z_1 = x y, and P2 would add nothing. */
+#ifndef TREFOIL_LAYERS_WALK_H
+#define TREFOIL_LAYERS_WALK_H
+
+#include "layers/schedule.h"
+#include "ring/gemm.h"
+#include "ring/stream.h"
+#include "ring/wide.h"
+
+/* ---- clear ---- */
+
+/* The static weights in real numbers, in the order and shape the schedule declares them (layers fold LayerNorm's gamma and
+ * beta, 1/sqrt(d) and the coefficients of the square into them). */
+struct folded {
+    float **weight;
+    uint32_t count, capacity;
+};
+void folded_clear(struct folded *folded);
+/* A new array of n zeros, NULL if out of memory. Owned by folded. */
+float *folded_next(struct folded *folded, size_t n);
+/* The largest magnitude of each weight, [count]; malloc'ed. */
+double *folded_largest(const struct folded *folded, const struct schedule *schedule);
+
+/* input: one array for each GATE_INPUT, in their order. output: the logits [batch][labels].
+ * seen: [opened tensors] or NULL: largest and smallest real value of each; merged into what is there. */
+STATUS_MUST_USE enum status walk_clear(const struct schedule *schedule, const struct folded *weights,
+                                       const float *const *input, float *output, struct range *seen);
+
+/* ---- count ---- */
+
+struct cost {
+    uint64_t rounds;
+    uint64_t openings;       /* elements opened to each evaluator, indices not counted */
+    uint64_t online_bytes;   /* sent by one evaluator to the other */
+    uint64_t offline_bytes;  /* sent by the dealer, to both evaluators together */
+    uint64_t offline_p1, offline_p2;
+    uint64_t store_bytes;    /* of a bundle at P2, which keeps most */
+    uint64_t store_p1;
+    uint64_t products;       /* ring multiplications of one evaluator online */
+    uint64_t offline_products;
+    uint64_t memory_bytes;   /* of an evaluator for one bundle: material, expanded tables, live tensors */
+    uint64_t weight_bytes;   /* weight shares of an evaluator in memory */
+};
+void walk_count_gate(const struct schedule *schedule, const struct gate *gate, struct cost *cost);
+void walk_count(const struct schedule *schedule, struct cost *cost);
+
+/* ---- offline: P0 ---- */
+
+/* What identifies a bundle in every stream's name; the bytes are opaque here. */
+struct bundle_label {
+    const void *data;
+    size_t bytes;
+};
+
+struct masks {
+    int64_t *l1, *l2;
+};
+
+struct dealer_weight {
+    struct ring_gemm_matrix *matrix; /* l_W1 + l_W2, packed */
+    int64_t *vector;                 /* the same for diagonals and biases */
+};
+
+/* Parts of a bundle, for emit, keep and material. */
+enum part {
+    PART_PRODUCT, /* g_2 or u_i: ten bytes an element, low plane then high plane */
+    PART_KEYS,    /* the public part of the table keys (preprocessing/dpf.h) */
+};
+
+struct dealer {
+    const struct schedule *schedule;
+    const struct dealer_weight *weight;
+    struct ring_seed seed1, seed2; /* shared with P1, with P2 */
+    struct bundle_label label;
+    struct masks *tensor;
+    /* Sends one part to one evaluator. data is the callee's to release with free(). */
+    enum status (*emit)(void *context, int party, uint32_t gate, enum part part, void *data, size_t bytes);
+    void *context;
+};
+STATUS_MUST_USE enum status walk_deal(struct dealer *dealer);
+
+/* ---- P1 and P2 ---- */
+
+struct share {
+    int64_t *m, *l;
+};
+
+struct static_share {
+    struct ring_gemm_matrix *online;  /* delta m_W - l_W */
+    struct ring_gemm_matrix *offline; /* -m_W */
+    int64_t *m, *l;                   /* diagonals and biases */
+};
+
+struct evaluator {
+    const struct schedule *schedule;
+    int party;  /* 1 or 2 */
+    bool clear; /* the fixed-point walk */
+    const struct static_share *weight;
+    struct ring_seed seed; /* shared with P0 for this bundle */
+    struct bundle_label label;
+    struct share *tensor;
+    void **product;        /* by gate: material; owned, NULL once spent */
+    unsigned char **keys;  /* by lookup: table keys; owned, NULL once expanded */
+    uint64_t **hot;        /* by lookup: this party's share of the unit vector at rho, expanded; owned */
+    uint16_t **index;      /* by lookup: the opened d */
+
+    /* Offline: receive(part of a gate) from P0 and keep it in the store. */
+    enum status (*receive)(void *context, uint32_t gate, enum part part, void *data, size_t bytes);
+    enum status (*keep)(void *context, uint32_t gate, enum part part, const void *data, size_t bytes);
+    /* Online: load what was kept; exchange openings with the other evaluator. */
+    enum status (*load)(void *context, uint32_t gate, enum part part, void *data, size_t bytes);
+    enum status (*queue)(void *context, const void *send, void *receive, size_t bytes);
+    enum status (*exchange)(void *context, uint32_t round);
+    void *context;
+};
+STATUS_MUST_USE enum status evaluator_init(struct evaluator *evaluator);
+/* Wipes and frees everything it owns. */
+void evaluator_clear(struct evaluator *evaluator);
+
+STATUS_MUST_USE enum status walk_prepare(struct evaluator *evaluator);
+/* Loads a bundle's material and expands its table keys: everything that needs no input. */
+STATUS_MUST_USE enum status walk_warm(struct evaluator *evaluator);
+/* input: this party's additive shares modulo 2^80 of each GATE_INPUT. output: its share modulo 2^32 of the logits. */
+STATUS_MUST_USE enum status walk_online(struct evaluator *evaluator, const struct ring_wide *input, uint32_t *output);
+
+/* input: integers at the scale of each GATE_INPUT. output: logits as integers at the output's scale. */
+STATUS_MUST_USE enum status walk_fixed(const struct schedule *schedule, const struct static_share *weights,
+                                       const int64_t *const *input, int64_t *output);
+
+#endif

@@ -1,0 +1,61 @@
+#include <string.h>
+
+#include "layers/gates.h"
+#include "preprocessing/dpf.h"
+#include "ring/parameters.h"
+
+/* What a gate and its table index cost. */
+void walk_count_gate(const struct schedule *s, const struct gate *g, struct cost *c)
+{
+    const struct gate_walks *walks = gate_walks(g->kind);
+    const uint64_t n = tensor_size(&s->tensor[g->out]);
+    if (g->emits) {
+        c->openings += n;
+        c->online_bytes += n * RING_WIRE_BYTES;
+    }
+    if (walks->product) {
+        const uint64_t bytes = n * RING_PRODUCT_BYTES;
+        c->offline_p2 += bytes;
+        c->store_bytes += bytes;
+        c->store_p1 += walks->fixed ? bytes : 0;
+        c->memory_bytes += bytes;
+        c->products += walks->products(s, g);
+        c->offline_products += walks->fixed ? walks->products(s, g) : 0;
+    }
+    if (g->index != SCHEDULE_NONE) {
+        const struct lookup *l = &s->lookup[g->index];
+        const uint64_t keys = l->count * dpf_key_bytes(l->bits);
+        c->online_bytes += l->count * sizeof(uint16_t);
+        c->offline_p1 += keys;
+        c->offline_p2 += keys;
+        c->store_bytes += keys;
+        c->store_p1 += keys;
+        c->memory_bytes += ((uint64_t)l->count << l->bits) * sizeof(uint64_t);
+    }
+    c->offline_bytes = c->offline_p1 + c->offline_p2;
+}
+
+void walk_count(const struct schedule *s, struct cost *c)
+{
+    memset(c, 0, sizeof *c);
+    c->rounds = s->rounds;
+    for (uint32_t i = 0; i < s->gates; i++)
+        walk_count_gate(s, &s->gate[i], c);
+    uint64_t live = 0, most = 0;
+    for (uint32_t i = 0; i < s->gates; i++) {
+        const struct gate *g = &s->gate[i];
+        live += tensor_size(&s->tensor[g->out]) * 2 * sizeof(int64_t);
+        most = live > most ? live : most;
+        const uint32_t touched[4] = {g->x, g->y, g->add, g->out};
+        for (int t = 0; t < 4; t++) {
+            bool again = touched[t] == SCHEDULE_NONE || s->tensor[touched[t]].last_gate != i;
+            for (int u = 0; u < t; u++)
+                again |= touched[u] == touched[t];
+            if (!again)
+                live -= tensor_size(&s->tensor[touched[t]]) * 2 * sizeof(int64_t);
+        }
+    }
+    c->memory_bytes += most;
+    for (uint32_t i = 0; i < s->weights; i++)
+        c->weight_bytes += weight_size(&s->weight[i]) * 2 * sizeof(int64_t);
+}

@@ -1,0 +1,339 @@
+/* The online walk of the evaluators, and the fixed-point walk, which is the same code with all masks zero. */
+#include <stdlib.h>
+#include <string.h>
+
+#include <sodium.h>
+
+#include "layers/gate_table.h"
+#include "layers/gates.h"
+#include "layers/opening.h"
+#include "layers/wide_array.h"
+#include "preprocessing/dpf.h"
+#include "ring/parameters.h"
+
+/* What one walk carries besides the evaluator. */
+struct online {
+    struct evaluator *e;
+    const struct ring_wide *input; /* by GATE_INPUT */
+    uint32_t inputs;
+    uint32_t *output;
+    void **received; /* by gate of this round: the peer's t; the index's summand */
+    uint16_t **received_index;
+    void *z; /* the product shares of the gate at hand, ten bytes an element */
+};
+
+/* ---- warming: material and expanded tables, before any input ---- */
+
+static enum status warm_product(struct evaluator *e, uint32_t number)
+{
+    const struct gate *g = &e->schedule->gate[number];
+    const struct gate_walks *walks = gate_walks(g->kind);
+    const size_t n = tensor_size(&e->schedule->tensor[g->out]);
+    if (!walks->product || (e->party == 1 && !walks->fixed))
+        return STATUS_OK;
+    e->product[number] = wide_allocate(n);
+    if (!e->product[number])
+        return status_fail(STATUS_MEMORY, "out of memory for a bundle");
+    return e->load(e->context, number, PART_PRODUCT, e->product[number], n * RING_PRODUCT_BYTES);
+}
+
+static enum status warm_lookup(struct evaluator *e, uint32_t number)
+{
+    const uint32_t index = e->schedule->gate[number].index;
+    if (index == SCHEDULE_NONE)
+        return STATUS_OK;
+    const struct lookup *l = &e->schedule->lookup[index];
+    const size_t seeds = (size_t)l->count * DPF_SEED_BYTES, keys = l->count * dpf_key_bytes(l->bits);
+    const size_t hot = ((size_t)l->count << l->bits) * sizeof(uint64_t);
+    unsigned char *root = malloc(seeds), *key = malloc(keys);
+    e->hot[index] = malloc(hot);
+    enum status status = STATUS_OK;
+    if (!root || !key || !e->hot[index])
+        status = status_fail(STATUS_MEMORY, "out of memory for the tables of a bundle (%zu bytes)", hot);
+    if (status == STATUS_OK)
+        status = e->load(e->context, number, PART_KEYS, key, keys);
+    if (status == STATUS_OK) {
+        struct ring_seed stream;
+        ring_stream_key(&stream, &e->seed, e->label.data, e->label.bytes, index, RING_PURPOSE_ROOT);
+        ring_stream_bytes(root, seeds, &stream, 0);
+        sodium_memzero(&stream, sizeof stream);
+        status = dpf_expand(e->hot[index], l->bits, l->count, e->party, root, key);
+    }
+    if (root)
+        sodium_memzero(root, seeds);
+    if (key)
+        sodium_memzero(key, keys);
+    free(root);
+    free(key);
+    return status;
+}
+
+enum status walk_warm(struct evaluator *e)
+{
+    enum status status = STATUS_OK;
+    for (uint32_t i = 0; status == STATUS_OK && i < e->schedule->gates; i++) {
+        status = warm_product(e, i);
+        if (status == STATUS_OK)
+            status = warm_lookup(e, i);
+    }
+    return status;
+}
+
+/* ---- one gate: shares, then the opening's message ---- */
+
+/* z starts from what was dealt: kept material, P1's stream, the client's shares, or nothing. */
+static enum status start_product(struct online *o, uint32_t number, size_t n)
+{
+    struct evaluator *e = o->e;
+    const struct gate *g = &e->schedule->gate[number];
+    const struct gate_walks *walks = gate_walks(g->kind);
+    o->z = e->product[number];
+    e->product[number] = NULL;
+    if (!o->z)
+        o->z = wide_allocate(n);
+    if (!o->z)
+        return status_fail(STATUS_MEMORY, "out of memory");
+    if (g->kind == GATE_INPUT) {
+        const struct ring_wide in = o->input[o->inputs++];
+        memcpy(wide_view(o->z, n).lo, in.lo, n * sizeof *in.lo);
+        memcpy(wide_view(o->z, n).hi, in.hi, n * sizeof *in.hi);
+    } else if (e->clear || !walks->product) {
+        memset(o->z, 0, n * RING_PRODUCT_BYTES);
+        if (e->clear && walks->fixed)
+            return walks->prepare(e, g, wide_view(o->z, n));
+    } else if (e->party == 1 && !walks->fixed) {
+        evaluator_stream_product(e, number, o->z, n);
+    }
+    return STATUS_OK;
+}
+
+static enum status make_output_mask(struct online *o, const struct gate *g, size_t n)
+{
+    struct evaluator *e = o->e;
+    struct share *out = &e->tensor[g->out];
+    out->m = malloc(n * sizeof *out->m);
+    out->l = calloc(n, sizeof *out->l);
+    if (!out->m || !out->l)
+        return status_fail(STATUS_MEMORY, "out of memory");
+    if (e->clear)
+        return STATUS_OK;
+    struct ring_seed key;
+    ring_stream_key(&key, &e->seed, e->label.data, e->label.bytes, g->out, RING_PURPOSE_MASK);
+    ring_stream_masks(out->l, n, &key, 0);
+    sodium_memzero(&key, sizeof key);
+    return STATUS_OK;
+}
+
+/* The table entry that joins after the shift: the whole value of GATE_TABLE, the intercept of a line. */
+static enum status after_shift(struct online *o, const struct gate *g, uint64_t **after, size_t n)
+{
+    *after = NULL;
+    if (g->lookup == SCHEDULE_NONE)
+        return STATUS_OK;
+    *after = malloc(n * sizeof **after);
+    if (!*after)
+        return status_fail(STATUS_MEMORY, "out of memory");
+    return table_share(o->e, g->lookup, g->table, *after);
+}
+
+/* Queues this party's summand of the table index; in the fixed-point walk it is the index. */
+static enum status queue_index(struct online *o, uint32_t number, struct ring_wide z)
+{
+    struct evaluator *e = o->e;
+    const uint32_t index = e->schedule->gate[number].index;
+    if (index == SCHEDULE_NONE)
+        return STATUS_OK;
+    const struct lookup *l = &e->schedule->lookup[index];
+    uint16_t *d = e->index[index] = calloc(l->count, sizeof *d);
+    uint16_t *peer = o->received_index[number] = calloc(l->count, sizeof *peer);
+    if (!d || !peer)
+        return status_fail(STATUS_MEMORY, "out of memory");
+    if (!e->clear) {
+        struct ring_seed key;
+        ring_stream_key(&key, &e->seed, e->label.data, e->label.bytes, index, RING_PURPOSE_INDEX);
+        ring_stream_bytes(d, l->count * sizeof *d, &key, 0);
+        sodium_memzero(&key, sizeof key);
+    }
+    opening_index(d, z, l, e->party);
+    return e->clear ? STATUS_OK : e->queue(e->context, d, peer, l->count * sizeof *d);
+}
+
+static enum status queue_opening(struct online *o, uint32_t number, struct ring_wide z, size_t n)
+{
+    struct evaluator *e = o->e;
+    const struct gate *g = &e->schedule->gate[number];
+    uint64_t *after;
+    enum status status = make_output_mask(o, g, n);
+    if (status == STATUS_OK)
+        status = after_shift(o, g, &after, n);
+    if (status != STATUS_OK)
+        return status;
+    uint64_t *t = (uint64_t *)e->tensor[g->out].m;
+    opening_share(t, z, n, g->shift, e->party, e->clear ? NULL : e->tensor[g->out].l, after);
+    if (after)
+        sodium_memzero(after, n * sizeof *after);
+    free(after);
+    if (e->clear)
+        return STATUS_OK;
+    o->received[number] = malloc(n * sizeof(uint64_t));
+    if (!o->received[number])
+        return status_fail(STATUS_MEMORY, "out of memory");
+    return e->queue(e->context, t, o->received[number], n * RING_WIRE_BYTES);
+}
+
+static enum status open_gate(struct online *o, uint32_t number)
+{
+    struct evaluator *e = o->e;
+    const struct gate *g = &e->schedule->gate[number];
+    const size_t n = tensor_size(&e->schedule->tensor[g->out]);
+    enum status status = start_product(o, number, n);
+    if (status == STATUS_OK)
+        status = gate_walks(g->kind)->evaluate(e, g, wide_view(o->z, n));
+    if (status == STATUS_OK && g->kind == GATE_OUTPUT)
+        opening_output(o->output, wide_view(o->z, n), n, g->shift, e->party);
+    if (status == STATUS_OK && g->emits) {
+        status = queue_index(o, number, wide_view(o->z, n));
+        if (status == STATUS_OK)
+            status = queue_opening(o, number, wide_view(o->z, n), n);
+    }
+    if (o->z)
+        sodium_memzero(o->z, n * RING_PRODUCT_BYTES);
+    free(o->z);
+    o->z = NULL;
+    return status;
+}
+
+static enum status local_gate(struct online *o, const struct gate *g)
+{
+    struct evaluator *e = o->e;
+    const struct schedule *s = e->schedule;
+    const size_t n = tensor_size(&s->tensor[g->out]);
+    const struct share *x = &e->tensor[g->x];
+    struct share *out = &e->tensor[g->out];
+    out->m = malloc(n * sizeof *out->m);
+    out->l = malloc(n * sizeof *out->l);
+    if (!out->m || !out->l)
+        return status_fail(STATUS_MEMORY, "out of memory");
+    const enum status status = gate_walks(g->kind)->local(s, g, out->m, x->m);
+    return status == STATUS_OK ? gate_walks(g->kind)->local(s, g, out->l, x->l) : status;
+}
+
+/* ---- rounds ---- */
+
+/* m = t_1 + t_2 and d = d_1 + d_2, once the peer's summands are here. */
+static void finish_gate(struct online *o, uint32_t number)
+{
+    struct evaluator *e = o->e;
+    const struct gate *g = &e->schedule->gate[number];
+    if (o->received[number]) {
+        const size_t n = tensor_size(&e->schedule->tensor[g->out]);
+        uint64_t *m = (uint64_t *)e->tensor[g->out].m;
+        const uint64_t *peer = o->received[number];
+        for (size_t i = 0; i < n; i++)
+            m[i] += peer[i];
+    }
+    if (o->received_index[number]) {
+        const struct lookup *l = &e->schedule->lookup[g->index];
+        for (uint32_t i = 0; i < l->count; i++)
+            e->index[g->index][i] =
+                (uint16_t)((e->index[g->index][i] + o->received_index[number][i]) & ((1u << l->bits) - 1));
+    }
+    free(o->received[number]);
+    free(o->received_index[number]);
+    o->received[number] = NULL;
+    o->received_index[number] = NULL;
+}
+
+static enum status run_gate(struct online *o, uint32_t number)
+{
+    const struct gate *g = &o->e->schedule->gate[number];
+    const enum status status = gate_walks(g->kind)->local ? local_gate(o, g) : open_gate(o, number);
+    if (status == STATUS_OK)
+        return STATUS_OK;
+    return status_prefix(status, "%s: ", o->e->schedule->tensor[g->out].name);
+}
+
+static enum status run_rounds(struct online *o)
+{
+    struct evaluator *e = o->e;
+    const struct schedule *s = e->schedule;
+    for (uint32_t first = 0, end; first < s->gates; first = end) {
+        const uint32_t round = s->gate[first].round;
+        bool opens = false;
+        for (end = first; end < s->gates && s->gate[end].round == round; end++) {
+            const enum status status = run_gate(o, end);
+            if (status != STATUS_OK)
+                return status;
+            opens |= s->gate[end].emits;
+        }
+        if (opens && !e->clear) {
+            const enum status status = e->exchange(e->context, round);
+            if (status != STATUS_OK)
+                return status_prefix(status, "%s: ", s->tensor[s->gate[end - 1].out].name);
+        }
+        for (uint32_t i = first; i < end; i++)
+            finish_gate(o, i);
+        for (uint32_t i = first; i < end; i++)
+            evaluator_release(e, i);
+    }
+    return STATUS_OK;
+}
+
+enum status walk_online(struct evaluator *e, const struct ring_wide *input, uint32_t *output)
+{
+    struct online o = {.e = e, .input = input, .output = output};
+    o.received = calloc(e->schedule->gates + 1, sizeof *o.received);
+    o.received_index = calloc(e->schedule->gates + 1, sizeof *o.received_index);
+    enum status status = STATUS_OK;
+    if (!o.received || !o.received_index)
+        status = status_fail(STATUS_MEMORY, "out of memory");
+    if (status == STATUS_OK)
+        status = run_rounds(&o);
+    for (uint32_t i = 0; o.received && o.received_index && i < e->schedule->gates; i++) {
+        free(o.received[i]);
+        free(o.received_index[i]);
+    }
+    free(o.received);
+    free(o.received_index);
+    return status;
+}
+
+/* ---- fixed point ---- */
+
+enum status walk_fixed(const struct schedule *s, const struct static_share *weights, const int64_t *const *input,
+                       int64_t *output)
+{
+    struct evaluator e = {.schedule = s, .party = 1, .clear = true, .weight = weights};
+    struct ring_wide *wide = calloc(s->gates, sizeof *wide);
+    uint32_t inputs = 0, labels = 0;
+    enum status status = wide ? evaluator_init(&e) : status_fail(STATUS_MEMORY, "out of memory");
+    for (uint32_t i = 0; status == STATUS_OK && i < s->gates; i++) {
+        const size_t n = tensor_size(&s->tensor[s->gate[i].out]);
+        if (s->gate[i].kind == GATE_OUTPUT)
+            labels = (uint32_t)n;
+        if (s->gate[i].kind != GATE_INPUT)
+            continue;
+        void *data = wide_allocate(n);
+        if (!data) {
+            status = status_fail(STATUS_MEMORY, "out of memory");
+            break;
+        }
+        wide[inputs] = wide_view(data, n);
+        for (size_t j = 0; j < n; j++)
+            ring_wide_set(wide[inputs], j, (ring_u128)(ring_i128)input[inputs][j]);
+        inputs++;
+    }
+    uint32_t *shares = calloc(labels ? labels : 1, sizeof *shares);
+    if (status == STATUS_OK && !shares)
+        status = status_fail(STATUS_MEMORY, "out of memory");
+    if (status == STATUS_OK)
+        status = walk_online(&e, wide, shares);
+    for (uint32_t i = 0; status == STATUS_OK && i < labels; i++)
+        output[i] = (int32_t)shares[i];
+    for (uint32_t i = 0; i < inputs; i++)
+        free(wide[i].lo);
+    free(wide);
+    free(shares);
+    evaluator_clear(&e);
+    return status;
+}
