@@ -67,8 +67,8 @@ static uint32_t add_tensor(struct schedule *s, const char *name, uint32_t rows, 
     t->cols = cols;
     t->frac = frac;
     t->local = local;
-    if (!local)
-        s->opened++;
+    t->ranged = !local && !s->derived;
+    s->ranged += t->ranged;
     return s->tensors - 1;
 }
 
@@ -125,13 +125,13 @@ struct range schedule_range(struct schedule *s, uint32_t ahead)
     const struct range none = {1.0, 1.0};
     if (!s->range)
         return none;
-    if (s->opened + ahead >= s->ranges) {
+    if (s->ranged + ahead >= s->ranges) {
         schedule_fail(s, status_fail(STATUS_FOREIGN, "the model's description has %u ranges, the schedule needs more: "
                                                      "share the model again with this version",
                                      s->ranges));
         return none;
     }
-    return s->range[s->opened + ahead];
+    return s->range[s->ranged + ahead];
 }
 
 /* As many fraction bits as a weight of this size can have below 2^22, at most most. */
@@ -212,10 +212,10 @@ uint32_t gate_output(struct schedule *s, uint32_t x, uint32_t cols, int frac, co
     if (!g)
         return 0;
     const int bits_in = linear_weights(s, g, x, cols, frac, name);
+    s->derived = true;
     const uint32_t out = open_gate(s, g, name, s->tensor[x].rows, cols, bits_in, frac);
+    s->derived = false;
     g->emits = false;
-    s->opened--; /* it has no opening, no mask and no calibrated range */
-    s->tensor[out].local = true;
     return out;
 }
 
@@ -244,7 +244,7 @@ uint32_t gate_context(struct schedule *s, uint32_t a, uint32_t v, struct heads h
     g->heads = h;
     const uint32_t out = open_gate(s, g, name, h.sequences * h.queries, h.heads * h.width,
                                    s->tensor[a].frac + s->tensor[v].frac, frac);
-    s->tensor[out].length_power = 1;
+    s->tensor[out].each_token = true;
     return out;
 }
 
@@ -255,7 +255,7 @@ uint32_t gate_row_dot(struct schedule *s, uint32_t a, uint32_t mu, struct heads 
         return 0;
     g->heads = h;
     const uint32_t out = open_gate(s, g, name, s->tensor[a].rows, 1, s->tensor[a].frac + s->tensor[mu].frac, frac);
-    s->tensor[out].length_power = 1;
+    s->tensor[out].each_token = true;
     return out;
 }
 
@@ -315,7 +315,11 @@ uint32_t gate_table(struct schedule *s, uint32_t lookup, uint32_t table, uint32_
     g->lookup = lookup;
     g->table = table;
     const int frac = s->lookup[lookup].table_frac[table];
-    return open_gate(s, g, name, rows, cols, frac, frac);
+    const bool derived = s->derived;
+    s->derived = true;
+    const uint32_t out = open_gate(s, g, name, rows, cols, frac, frac);
+    s->derived = derived;
+    return out;
 }
 
 static uint32_t local_gate(struct schedule *s, enum gate_kind kind, uint32_t x, const char *name, uint32_t rows,
@@ -489,10 +493,10 @@ enum status schedule_finish(struct schedule *s)
 {
     if (s->failed != STATUS_OK)
         return s->failed;
-    if (schedule_calibrated(s) && s->opened != s->ranges)
+    if (schedule_calibrated(s) && s->ranged != s->ranges)
         return status_fail(STATUS_FOREIGN, "the model's description has %u ranges, the schedule has %u openings: share "
                                            "the model again with this version",
-                           s->ranges, s->opened);
+                           s->ranges, s->ranged);
     enum status status = sort_by_round(s);
     if (status == STATUS_OK && schedule_calibrated(s))
         status = check_lookups(s);

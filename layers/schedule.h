@@ -60,7 +60,8 @@ struct tensor {
     bool local;         /* a public linear map of another tensor: nothing opened, no mask of its own */
     uint32_t ready;     /* the round whose gates can read it */
     uint32_t last_gate; /* the last gate that reads it; its maker if none does */
-    uint32_t length_power; /* 1: grows with the number of tokens, so that calibration divides by it */
+    bool ranged;       /* has a calibrated range */
+    bool each_token;   /* grows with the number of tokens: its range is kept per token */
 };
 
 enum weight_kind {
@@ -128,10 +129,11 @@ struct schedule {
     unsigned char hash[SCHEDULE_HASH_BYTES];
 
     /* While it is built. */
-    const struct range *range;    /* by opened tensor, or NULL: an uncalibrated schedule, for the clear float walk only */
+    const struct range *range;    /* by ranged tensor, or NULL: an uncalibrated schedule, for the clear float walk only */
     const int *weight_frac;       /* by weight, or NULL: to be chosen from largest */
     const double *weight_largest; /* by weight, when it is compiled by the model's owner */
-    uint32_t ranges, opened;      /* entries of range; opened tensors so far */
+    uint32_t ranges, ranged;      /* entries of range; ranged tensors so far */
+    bool derived;                 /* what is emitted now gets its scale from elsewhere, and no range */
     uint32_t weight_count;        /* entries of weight_frac or weight_largest */
     uint32_t capacity[4];
     enum status failed;           /* the first error; everything after it does nothing */
@@ -159,7 +161,7 @@ static inline size_t weight_size(const struct weight *weight)
 
 /* ---- for the layers: choosing scales (layers/scale.h) and emitting gates ---- */
 
-/* The calibrated range of the opened tensor that is emitted after `ahead` others; {1, 1} in an uncalibrated schedule. */
+/* The calibrated range of the ranged tensor that is emitted after `ahead` others; {1, 1} in an uncalibrated schedule. */
 struct range schedule_range(struct schedule *schedule, uint32_t ahead);
 
 /* Declares a static weight and chooses its scale: as many bits as fit 2^22, at most frac_most. */

@@ -36,7 +36,7 @@ float *folded_next(struct folded *folded, size_t n);
 double *folded_largest(const struct folded *folded, const struct schedule *schedule);
 
 /* input: one array for each GATE_INPUT, in their order. output: the logits [batch][labels].
- * seen: [opened tensors] or NULL: largest and smallest real value of each; merged into what is there. */
+ * seen: [ranged tensors] or NULL: largest and smallest real value of each; merged into what is there. */
 STATUS_MUST_USE enum status walk_clear(const struct schedule *schedule, const struct folded *weights,
                                        const float *const *input, float *output, struct range *seen);
 

@@ -49,12 +49,12 @@ static void merge_range(struct range *seen, const float *v, size_t n)
     }
 }
 
-/* The number of each opened tensor among the opened ones; gates were sorted, ranges are kept as emitted. */
+/* A tensor's number among the ranged ones: gates were sorted, ranges are kept as emitted. */
 static void see(const struct schedule *s, float *const *value, uint32_t tensor, struct range *seen)
 {
     uint32_t number = 0;
     for (uint32_t i = 0; i < tensor; i++)
-        number += !s->tensor[i].local;
+        number += s->tensor[i].ranged;
     merge_range(&seen[number], value[tensor], tensor_size(&s->tensor[tensor]));
 }
 
@@ -86,7 +86,7 @@ enum status walk_clear(const struct schedule *s, const struct folded *weights, c
     for (uint32_t i = 0; status == STATUS_OK && i < s->gates; i++) {
         const struct gate *g = &s->gate[i];
         status = clear_gate(&w, i, input, &inputs, output);
-        if (status == STATUS_OK && seen && g->emits)
+        if (status == STATUS_OK && seen && s->tensor[g->out].ranged)
             see(s, w.value, g->out, seen);
         const uint32_t touched[4] = {g->x, g->y, g->add, g->out};
         for (int t = 0; t < 4; t++)
