@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "layers/embedding.h"
 #include "layers/layernorm.h"
 #include "layers/scale.h"
 

@@ -34,7 +34,7 @@ void opening_index(uint16_t *d, struct ring_wide z, const struct lookup *lookup,
     const uint64_t start = party == 1 ? (uint64_t)lookup->offset + ((uint64_t)1 << lookup->shift) - 1 : 0;
     /* v < 2^(shift + bits) <= 2^60: the low plane is enough. */
     for (size_t i = 0; i < lookup->count; i++)
-        d[i] = (uint16_t)(((z.lo[i] + start) >> lookup->shift) + d[i] & cells);
+        d[i] = (uint16_t)((((z.lo[i] + start) >> lookup->shift) + d[i]) & cells);
 }
 
 void opening_output(uint32_t *o, struct ring_wide z, size_t n, int shift, int party)

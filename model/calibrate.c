@@ -13,7 +13,8 @@ enum status model_embed(const struct model *m, const struct sample *sample, uint
     if (sample->length > bucket || sample->length > m->config.positions)
         return status_fail(STATUS_INPUT, "a text of %u tokens is longer than the %u that fit", sample->length,
                            bucket < m->config.positions ? bucket : m->config.positions);
-    memset(x, 0, (size_t)bucket * hidden * sizeof *x);
+    if (sample->length < 1)
+        return status_fail(STATUS_INPUT, "a text without tokens");
     for (uint32_t t = 0; t < sample->length; t++) {
         const uint32_t id = sample->id[t], type = sample->type ? sample->type[t] : 0;
         if (id >= m->config.vocabulary || type >= m->config.types)
@@ -24,6 +25,8 @@ enum status model_embed(const struct model *m, const struct sample *sample, uint
         for (size_t i = 0; i < hidden; i++)
             x[t * hidden + i] = word[i] + position[i] + kind[i];
     }
+    for (uint32_t t = sample->length; t < bucket; t++)
+        memcpy(x + t * hidden, x, hidden * sizeof *x);
     return STATUS_OK;
 }
 

@@ -11,8 +11,8 @@ struct sample {
     uint32_t length;
 };
 
-/* x [length][hidden]: the sum of the word, position and type embeddings of each token; rows from length to bucket are
- * zero. STATUS_INPUT for an id the model does not have, or a text longer than bucket. */
+/* x [length][hidden]: the sum of the word, position and type embeddings of each token. Padding repeats the first
+ * row: the mask takes it out of every sum, and its own values stay within the calibrated ranges. STATUS_INPUT for an id the model does not have, or a text longer than bucket. */
 STATUS_MUST_USE enum status model_embed(const struct model *model, const struct sample *sample, uint32_t bucket,
                                         float *x);
 
