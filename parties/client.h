@@ -1,0 +1,72 @@
+/* What a client, an operator or a model's owner does with three parties: the calling side of parties/service.h.
+ *
+ * One session a call; any number of clients may be used at the same time, a client by one thread at a time. */
+#ifndef TREFOIL_PARTIES_CLIENT_H
+#define TREFOIL_PARTIES_CLIENT_H
+
+#include "model/calibrate.h"
+#include "model/description.h"
+#include "net/net.h"
+#include "parties/config.h"
+
+struct client;
+
+/* Opens a hub and waits for nothing. */
+STATUS_MUST_USE enum status client_open(struct client **out, const struct config *config, void *context);
+void client_close(struct client **client);
+
+/* The public description of a model at the parties: by id in hexadecimal or a prefix of it, by name, or (NULL) the one shared
+ * last. P1 and P2 must give the same. STATUS_INPUT if there is none: says which there are. */
+STATUS_MUST_USE enum status client_describe(struct client *client, const char *model, struct description *out,
+                                            unsigned char id[MODEL_ID_BYTES]);
+
+/* One private inference. */
+struct inference {
+    /* in */
+    const unsigned char *model; /* id */
+    uint32_t bucket, batch;
+    enum tune tune;
+    const float *embeddings; /* [batch * bucket][hidden]: model_embed */
+    const uint32_t *length;  /* [batch]: tokens of each sequence, for the mask */
+    /* out */
+    float *logits;           /* [batch][labels], by the caller */
+    double online_ms;        /* from the client's input to the logit shares, as the slower evaluator measured */
+    double total_ms;         /* as the client saw it, bundle agreement included */
+    uint64_t rounds, bytes;  /* between the evaluators; bytes one way */
+    uint64_t serial;
+};
+/* STATUS_EMPTY: no bundle is ready for this shape at all three parties. */
+STATUS_MUST_USE enum status client_infer(struct client *client, const struct description *description,
+                                         struct inference *inference);
+
+/* Asks for count more ready bundles of a shape. progress(context, done, count) after each. */
+struct deal_request {
+    const unsigned char *model;
+    uint32_t bucket, batch;
+    enum tune tune;
+    uint32_t count;
+    void (*progress)(void *context, uint64_t done, uint64_t count);
+    void *context;
+    /* out */
+    uint32_t dealt;                     /* less than count if the parties' limit was reached */
+    double seconds;
+    uint64_t bytes_p1, bytes_p2;        /* sent by the dealer to each evaluator */
+    uint64_t ready;                     /* bundles of this shape ready now */
+};
+STATUS_MUST_USE enum status client_deal(struct client *client, struct deal_request *request);
+
+/* Shares the weights of a model: masks are drawn here, from fresh seeds; P0 gets both seeds, P1 and P2 one each and the masked
+ * weights. id: of the model at the parties. */
+STATUS_MUST_USE enum status client_share(struct client *client, const struct description *description,
+                                         const struct folded *folded,
+                                         void (*progress)(void *context, uint64_t done, uint64_t count), void *context,
+                                         unsigned char id[MODEL_ID_BYTES]);
+
+/* Removes a model, its weights and its bundles, at every party. */
+STATUS_MUST_USE enum status client_remove(struct client *client, const unsigned char id[MODEL_ID_BYTES]);
+
+/* The status of one party (role P0, P1 or P2) as JSON: {"party", "version", "uptime_s", "models": [{"id", "name"}], "bundles":
+ * [{"model", "bucket", "batch", "tune", "ready", "filling", "mark", "bytes"}], "peers": [{"name", "up"}], "requests"}. malloc'ed. */
+STATUS_MUST_USE enum status client_status(struct client *client, enum net_role party, char **json);
+
+#endif
