@@ -53,7 +53,8 @@ struct deal_request {
     uint64_t bytes_p1, bytes_p2;        /* sent by the dealer to each evaluator */
     uint64_t ready;                     /* bundles of this shape ready now */
 };
-STATUS_MUST_USE enum status client_deal(struct client *client, struct deal_request *request);
+STATUS_MUST_USE enum status client_deal(struct client *client, const struct description *description,
+                                        struct deal_request *request);
 
 /* Shares the weights of a model: masks are drawn here, from fresh seeds; P0 gets both seeds, P1 and P2 one each and the masked
  * weights. id: of the model at the parties. */

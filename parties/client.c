@@ -1,0 +1,149 @@
+#include "parties/client_session.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include <sodium.h>
+
+/* Work at the parties may take minutes (a long bundle, a large model to load); a party that is gone is noticed by the link. */
+#define PATIENCE 30
+
+double client_seconds(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+enum status client_open(struct client **out, const struct config *config, void *context)
+{
+    static const enum net_role roles[3] = {NET_ROLE_P0, NET_ROLE_P1, NET_ROLE_P2};
+    struct client *c = calloc(1, sizeof *c);
+    *out = c;
+    if (!c)
+        return status_fail(STATUS_MEMORY, "out of memory");
+    c->timeout_ms = config->timeout_ms > 0 ? config->timeout_ms : 20000;
+    enum status status = config_hub(config, context, &c->hub);
+    for (int i = 0; status == STATUS_OK && i < 3; i++) {
+        c->party[i] = net_hub_peer(c->hub, roles[i]);
+        if (c->party[i] < 0)
+            status = status_fail(STATUS_INPUT, "the configuration names no peer with the role P%d", i);
+    }
+    if (status != STATUS_OK)
+        client_close(out);
+    return status;
+}
+
+void client_close(struct client **client)
+{
+    if (!*client)
+        return;
+    net_hub_close(&(*client)->hub);
+    free(*client);
+    *client = NULL;
+}
+
+/* ---- asking ---- */
+
+enum status client_ask(struct client *c, unsigned parties, json_t *request, struct net_session **session)
+{
+    enum status status = net_session_open(session, c->hub, NULL);
+    if (status == STATUS_OK)
+        net_session_timeout(*session, c->timeout_ms * PATIENCE);
+    for (int i = 0; status == STATUS_OK && i < 3; i++)
+        if (parties & 1u << i)
+            status = message_send(*session, c->party[i], NET_REQUEST, json_incref(request));
+    json_decref(request);
+    return status;
+}
+
+enum status client_reply(struct client *c, struct net_session *session, int party, json_t **out)
+{
+    return message_receive(session, c->party[party], NET_REPLY, out);
+}
+
+enum status client_number(const struct client *c, const json_t *reply, int party, const char *field, uint64_t *out)
+{
+    return message_number(reply, net_hub_peer_name(c->hub, c->party[party]), field, INT64_MAX, out);
+}
+
+/* ---- describe, remove, status ---- */
+
+static enum status describe_at(struct client *c, struct net_session *session, int party, struct description *out,
+                               unsigned char id[MODEL_ID_BYTES])
+{
+    json_t *reply = NULL;
+    const char *text = NULL;
+    enum status status = client_reply(c, session, party, &reply);
+    if (status == STATUS_OK)
+        status = message_text(reply, net_hub_peer_name(c->hub, c->party[party]), "description", &text);
+    if (status == STATUS_OK)
+        status = description_read(out, text);
+    json_decref(reply);
+    if (status != STATUS_OK)
+        return status;
+    status = description_id(out, id);
+    if (status != STATUS_OK)
+        description_clear(out);
+    return status;
+}
+
+enum status client_describe(struct client *c, const char *model, struct description *out,
+                            unsigned char id[MODEL_ID_BYTES])
+{
+    struct net_session *session = NULL;
+    struct description second = {0};
+    unsigned char other[MODEL_ID_BYTES];
+    json_t *request = json_pack("{s:s}", "op", "describe");
+    if (model)
+        json_object_set_new(request, "model", json_string(model));
+    memset(out, 0, sizeof *out);
+    enum status status = client_ask(c, 1u << 1 | 1u << 2, request, &session);
+    if (status == STATUS_OK)
+        status = describe_at(c, session, 1, out, id);
+    if (status == STATUS_OK)
+        status = describe_at(c, session, 2, &second, other);
+    if (status == STATUS_OK && memcmp(id, other, sizeof other) != 0)
+        status = status_fail(STATUS_FOREIGN, "P1 and P2 hold different models: share the model again");
+    description_clear(&second);
+    if (status != STATUS_OK)
+        description_clear(out);
+    net_session_close(&session);
+    return status;
+}
+
+enum status client_remove(struct client *c, const unsigned char id[MODEL_ID_BYTES])
+{
+    struct net_session *session = NULL;
+    enum status status = client_ask(
+        c, 7, json_pack("{s:s, s:o}", "op", "remove", "model", message_hex_new(id, MODEL_ID_BYTES)), &session);
+    for (int i = 0; status == STATUS_OK && i < 3; i++) {
+        json_t *reply = NULL;
+        status = client_reply(c, session, i, &reply);
+        json_decref(reply);
+    }
+    net_session_close(&session);
+    return status;
+}
+
+enum status client_status(struct client *c, enum net_role party, char **json)
+{
+    const int number = party == NET_ROLE_P0 ? 0 : party == NET_ROLE_P1 ? 1 : 2;
+    struct net_session *session = NULL;
+    json_t *reply = NULL;
+    *json = NULL;
+    enum status status = client_ask(c, 1u << number, json_pack("{s:s}", "op", "status"), &session);
+    if (status == STATUS_OK)
+        net_session_timeout(session, c->timeout_ms);
+    if (status == STATUS_OK)
+        status = client_reply(c, session, number, &reply);
+    if (status == STATUS_OK) {
+        *json = json_dumps(reply, JSON_COMPACT | JSON_SORT_KEYS);
+        if (!*json)
+            status = status_fail(STATUS_MEMORY, "out of memory");
+    }
+    json_decref(reply);
+    net_session_close(&session);
+    return status;
+}

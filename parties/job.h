@@ -1,0 +1,62 @@
+/* One request under way at a party: what the jobs share. A job runs in a thread of its own.
+ *
+ * Each job_* function is one kind of request; it returns its status, and whoever called it tells the client and the other
+ * parties of a failure. */
+#ifndef TREFOIL_PARTIES_JOB_H
+#define TREFOIL_PARTIES_JOB_H
+
+#include <pthread.h>
+#include <jansson.h>
+
+#include "parties/config.h"
+#include "parties/messages.h"
+#include "parties/models.h"
+#include "store/store.h"
+
+struct service {
+    const struct config *config;
+    struct net_hub *hub;
+    struct store *store;
+    struct models *models;
+    int party;            /* 0, 1, 2 */
+    int peer[3];          /* the hub's numbers of P0, P1, P2; our own is -1 */
+    pthread_mutex_t take; /* at P1: one bundle is agreed on at a time */
+    pthread_mutex_t deal; /* at P0: one bundle is dealt at a time */
+    pthread_mutex_t lock; /* the fields below */
+    pthread_cond_t idle;
+    int running;
+    double started;
+};
+
+struct job {
+    struct service *service;
+    struct net_session *session;
+    int client; /* the hub's number of who asked */
+    enum net_role role;
+    json_t *request;
+    const struct party_model *model; /* of requests about one */
+    const struct schedule *schedule;
+    enum tune tune;
+};
+
+static inline const char *job_peer_name(const struct job *job, int peer)
+{
+    return net_hub_peer_name(job->service->hub, peer);
+}
+
+/* Reads "model", "bucket", "batch", "tune" and "schedule" of the request, loads and compiles. STATUS_FOREIGN if the client compiled
+ * another schedule. */
+STATUS_MUST_USE enum status job_open_schedule(struct job *job);
+double job_seconds(void);
+
+STATUS_MUST_USE enum status job_infer(struct job *job);
+STATUS_MUST_USE enum status job_deal(struct job *job);
+STATUS_MUST_USE enum status job_upload(struct job *job);
+STATUS_MUST_USE enum status job_describe(struct job *job);
+STATUS_MUST_USE enum status job_remove(struct job *job);
+STATUS_MUST_USE enum status job_status(struct job *job);
+
+/* Takes one bundle of the job's schedule at all three parties (parties/agreement.c). */
+STATUS_MUST_USE enum status agreement_take(struct job *job, struct store_bundle **out);
+
+#endif

@@ -1,0 +1,170 @@
+/* The online phase at a party: agree on a bundle, warm it, take the client's shares, evaluate, give the logit shares out. */
+#include <stdlib.h>
+#include <string.h>
+
+#include <sodium.h>
+
+#include "parties/bundle_items.h"
+#include "parties/job.h"
+#include "ring/parameters.h"
+
+/* What the walk's callbacks need. */
+struct online {
+    struct job *job;
+    struct store_bundle *bundle;
+    struct net_round round;
+};
+
+static enum status load_part(void *context, uint32_t gate, enum part part, void *data, size_t bytes)
+{
+    struct online *o = context;
+    return store_bundle_get(o->bundle, bundle_item(gate, part), data, bytes);
+}
+
+static enum status queue_opening(void *context, const void *send, void *receive, size_t bytes)
+{
+    struct online *o = context;
+    return net_round_queue(&o->round, send, receive, bytes);
+}
+
+static enum status exchange(void *context, uint32_t number)
+{
+    struct online *o = context;
+    o->round.number = number;
+    return net_round_run(&o->round);
+}
+
+/* ---- the client's input ---- */
+
+struct inputs {
+    struct ring_wide view[8];
+    void *data[8];
+    size_t size[8];
+    uint32_t count;
+};
+
+static void inputs_clear(struct inputs *in)
+{
+    for (uint32_t i = 0; i < in->count; i++) {
+        if (in->data[i])
+            sodium_memzero(in->data[i], in->size[i] * RING_PRODUCT_BYTES);
+        free(in->data[i]);
+    }
+}
+
+static enum status inputs_allocate(struct inputs *in, const struct schedule *s)
+{
+    for (uint32_t i = 0; i < s->gates; i++) {
+        if (s->gate[i].kind != GATE_INPUT)
+            continue;
+        const size_t n = tensor_size(&s->tensor[s->gate[i].out]);
+        void *data = in->count < 8 ? malloc(n * RING_PRODUCT_BYTES) : NULL;
+        if (!data)
+            return status_fail(STATUS_MEMORY, "out of memory for an input");
+        in->data[in->count] = data;
+        in->size[in->count] = n;
+        in->view[in->count++] = (struct ring_wide){data, (uint16_t *)((uint64_t *)data + n)};
+    }
+    return STATUS_OK;
+}
+
+/* P1 gets a seed and makes its shares; P2 gets its shares as arrays. */
+static enum status inputs_receive(struct inputs *in, struct job *job)
+{
+    if (job->service->party == 2) {
+        enum status status = STATUS_OK;
+        for (uint32_t i = 0; status == STATUS_OK && i < in->count; i++)
+            status = net_receive(job->session, job->client, NET_INPUT, i, in->data[i], in->size[i] * RING_PRODUCT_BYTES);
+        return status;
+    }
+    struct ring_seed seed;
+    const enum status status = net_receive(job->session, job->client, NET_INPUT, 0, &seed, sizeof seed);
+    const struct net_session_id id = net_session_id(job->session);
+    for (uint32_t i = 0; status == STATUS_OK && i < in->count; i++) {
+        struct ring_seed key;
+        ring_stream_key(&key, &seed, id.bytes, sizeof id.bytes, i, RING_PURPOSE_INPUT);
+        ring_stream_wide(in->view[i], in->size[i], &key);
+        sodium_memzero(&key, sizeof key);
+    }
+    sodium_memzero(&seed, sizeof seed);
+    return status;
+}
+
+/* ---- the walk ---- */
+
+static enum status prepare_evaluator(struct evaluator *e, struct online *o)
+{
+    const struct job *job = o->job;
+    *e = (struct evaluator){.schedule = job->schedule,
+                            .party = job->service->party,
+                            .weight = job->model->share,
+                            .label = {store_bundle_name(o->bundle), sizeof(struct store_name)},
+                            .load = load_part,
+                            .queue = queue_opening,
+                            .exchange = exchange,
+                            .context = o};
+    enum status status = evaluator_init(e);
+    if (status == STATUS_OK)
+        status = store_bundle_get(o->bundle, BUNDLE_ITEM_SEED, &e->seed, sizeof e->seed);
+    if (status == STATUS_OK)
+        status = walk_warm(e);
+    return status;
+}
+
+/* The logit shares are the client's answer: they go to nobody else. */
+static enum status reveal_to_client(struct job *job, const uint32_t *shares, size_t count, double milliseconds)
+{
+    const struct net_counters *c = net_session_counters(job->session);
+    const json_int_t bytes = (json_int_t)c->sent_kind[NET_ROUND], rounds = (json_int_t)c->rounds;
+    const enum status status = net_send(job->session, job->client, NET_OUTPUT, 0, shares, count * sizeof *shares);
+    if (status != STATUS_OK)
+        return status;
+    return message_send(job->session, job->client, NET_REPLY,
+                        json_pack("{s:f, s:I, s:I}", "online_ms", milliseconds, "rounds", rounds, "bytes", bytes));
+}
+
+static enum status evaluate(struct online *o, struct evaluator *e)
+{
+    struct job *job = o->job;
+    struct inputs in = {.count = 0};
+    const size_t count = (size_t)job->schedule->batch * job->model->description.config.labels;
+    uint32_t *shares = calloc(count, sizeof *shares);
+    enum status status = shares ? inputs_allocate(&in, job->schedule) : status_fail(STATUS_MEMORY, "out of memory");
+    if (status == STATUS_OK)
+        status = message_send(job->session, job->client, NET_REPLY,
+                              json_pack("{s:I}", "serial", (json_int_t)store_bundle_name(o->bundle)->serial));
+    if (status == STATUS_OK)
+        status = inputs_receive(&in, job);
+    const double start = job_seconds();
+    if (status == STATUS_OK)
+        status = walk_online(e, in.view, shares);
+    if (status == STATUS_OK)
+        status = reveal_to_client(job, shares, count, 1e3 * (job_seconds() - start));
+    inputs_clear(&in);
+    if (shares)
+        sodium_memzero(shares, count * sizeof *shares);
+    free(shares);
+    return status;
+}
+
+enum status job_infer(struct job *job)
+{
+    struct online o = {.job = job};
+    struct evaluator e = {0};
+    enum status status = job_open_schedule(job);
+    if (status == STATUS_OK)
+        status = agreement_take(job, &o.bundle);
+    if (status == STATUS_OK && job->service->party == 0)
+        status = message_send(job->session, job->client, NET_REPLY,
+                              json_pack("{s:I}", "serial", (json_int_t)store_bundle_name(o.bundle)->serial));
+    if (status == STATUS_OK && job->service->party != 0) {
+        net_round_init(&o.round, job->session, job->service->peer[3 - job->service->party], 0);
+        status = prepare_evaluator(&e, &o);
+        if (status == STATUS_OK)
+            status = evaluate(&o, &e);
+        net_round_clear(&o.round);
+        evaluator_clear(&e);
+    }
+    store_bundle_close(&o.bundle);
+    return status;
+}

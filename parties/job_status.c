@@ -1,0 +1,132 @@
+/* Questions about a party: what it holds, and how it is. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "config.h"
+
+#include "parties/job.h"
+
+struct listing {
+    struct job *job;
+    json_t *array;
+    unsigned char newest[MODEL_ID_BYTES];
+    bool any;
+};
+
+/* ---- describe ---- */
+
+static void match_model(void *context, const unsigned char id[STORE_HASH_BYTES])
+{
+    struct listing *l = context;
+    const char *wanted = json_string_value(json_object_get(l->job->request, "model"));
+    char hex[2 * MODEL_ID_BYTES + 1] = "";
+    json_t *text = message_hex_new(id, MODEL_ID_BYTES);
+    if (json_is_string(text))
+        strcpy(hex, json_string_value(text));
+    json_decref(text);
+    bool match = !wanted || (*wanted && strncmp(hex, wanted, strlen(wanted)) == 0);
+    struct description d;
+    if (!match && models_describe(l->job->service->store, id, &d) == STATUS_OK) {
+        match = strcmp(d.name, wanted) == 0;
+        description_clear(&d);
+    }
+    if (match) {
+        memcpy(l->newest, id, sizeof l->newest);
+        l->any = true;
+    }
+}
+
+enum status job_describe(struct job *job)
+{
+    struct listing l = {.job = job};
+    struct description d;
+    char *text = NULL;
+    enum status status = store_model_list(job->service->store, match_model, &l);
+    if (status == STATUS_OK && !l.any) {
+        const char *wanted = json_string_value(json_object_get(job->request, "model"));
+        return status_fail(STATUS_INPUT, wanted ? "%s holds no model \"%.80s\": see trefoil status"
+                                                : "%s holds no model%s: share one with trefoil share",
+                           job->service->config->name, wanted ? wanted : "");
+    }
+    if (status == STATUS_OK)
+        status = models_describe(job->service->store, l.newest, &d);
+    if (status != STATUS_OK)
+        return status;
+    status = description_write(&d, &text);
+    description_clear(&d);
+    if (status == STATUS_OK)
+        status = message_send(job->session, job->client, NET_REPLY, json_pack("{s:s}", "description", text));
+    free(text);
+    return status;
+}
+
+/* ---- remove ---- */
+
+enum status job_remove(struct job *job)
+{
+    unsigned char id[MODEL_ID_BYTES];
+    enum status status = message_hex(job->request, job_peer_name(job, job->client), "model", id, sizeof id);
+    if (status == STATUS_OK)
+        status = store_model_remove(job->service->store, id);
+    if (status != STATUS_OK)
+        return status;
+    models_forget(job->service->models, id);
+    return message_send(job->session, job->client, NET_REPLY, json_pack("{s:b}", "removed", 1));
+}
+
+/* ---- status ---- */
+
+static void list_model(void *context, const unsigned char id[STORE_HASH_BYTES])
+{
+    struct listing *l = context;
+    struct description d;
+    if (models_describe(l->job->service->store, id, &d) != STATUS_OK)
+        return;
+    json_array_append_new(l->array,
+                          json_pack("{s:o, s:s}", "id", message_hex_new(id, MODEL_ID_BYTES), "name", d.name));
+    description_clear(&d);
+}
+
+static void list_bundles(void *context, const struct store_count *c)
+{
+    struct listing *l = context;
+    enum tune tune;
+    const bool known = models_find_schedule(l->job->service->models, c->schedule, &tune);
+    json_array_append_new(l->array,
+                          json_pack("{s:o, s:I, s:I, s:s, s:I, s:I, s:I, s:I}", "model",
+                                    message_hex_new(c->model, MODEL_ID_BYTES), "bucket", (json_int_t)c->bucket, "batch",
+                                    (json_int_t)c->batch, "tune", !known ? "" : tune == TUNE_LAN ? "lan" : "wan", "ready",
+                                    (json_int_t)c->ready, "filling", (json_int_t)c->filling, "mark", (json_int_t)c->mark,
+                                    "bytes", (json_int_t)c->bytes));
+}
+
+static json_t *list_peers(const struct service *s)
+{
+    json_t *peers = json_array();
+    for (int i = 0; i < 3; i++)
+        if (s->peer[i] >= 0)
+            json_array_append_new(peers, json_pack("{s:s, s:b}", "name", net_hub_peer_name(s->hub, s->peer[i]), "up",
+                                                   (int)net_hub_peer_up(s->hub, s->peer[i])));
+    return peers;
+}
+
+enum status job_status(struct job *job)
+{
+    struct service *s = job->service;
+    struct listing models = {.job = job, .array = json_array()}, bundles = {.job = job, .array = json_array()};
+    enum status status = store_model_list(s->store, list_model, &models);
+    if (status == STATUS_OK)
+        status = store_bundle_list(s->store, list_bundles, &bundles);
+    if (status != STATUS_OK) {
+        json_decref(models.array);
+        json_decref(bundles.array);
+        return status;
+    }
+    pthread_mutex_lock(&s->lock);
+    const int running = s->running - 1; /* this one not counted */
+    pthread_mutex_unlock(&s->lock);
+    return message_send(job->session, job->client, NET_REPLY,
+                        json_pack("{s:s, s:s, s:I, s:i, s:o, s:o, s:o}", "party", s->config->name, "version",
+                                  PACKAGE_VERSION, "uptime_s", (json_int_t)(job_seconds() - s->started), "requests", running,
+                                  "models", models.array, "bundles", bundles.array, "peers", list_peers(s)));
+}

@@ -1,0 +1,41 @@
+/* The models a party holds: descriptions, weight shares packed for the kernels, compiled schedules.
+ *
+ * Items of a model in the store: the description's text, the seeds of its masks, and at the evaluators the masked weight m_W of
+ * each weight. Masks are streams: object = the weight's number, context = the model's id (ring/stream.h).
+ *
+ * What models_get and models_schedule return stays valid until models_close: a model removed meanwhile is not given out again. */
+#ifndef TREFOIL_PARTIES_MODELS_H
+#define TREFOIL_PARTIES_MODELS_H
+
+#include "layers/walk.h"
+#include "model/description.h"
+#include "store/store.h"
+
+enum { MODEL_ITEM_DESCRIPTION, MODEL_ITEM_SEEDS, MODEL_ITEM_WEIGHT };
+
+struct models;
+
+struct party_model {
+    unsigned char id[MODEL_ID_BYTES];
+    struct description description;
+    const struct dealer_weight *dealer;  /* at P0 */
+    const struct static_share *share;    /* at P1, P2 */
+};
+
+STATUS_MUST_USE enum status models_open(struct models **out, struct store *store, int party);
+void models_close(struct models **models);
+
+/* Loads the model if it is not. STATUS_INPUT if this party does not hold it. */
+STATUS_MUST_USE enum status models_get(struct models *models, const unsigned char id[MODEL_ID_BYTES],
+                                       const struct party_model **out);
+/* Reads only the description. */
+STATUS_MUST_USE enum status models_describe(struct store *store, const unsigned char id[MODEL_ID_BYTES],
+                                            struct description *out);
+STATUS_MUST_USE enum status models_schedule(struct models *models, const struct party_model *model, uint32_t bucket,
+                                            uint32_t batch, enum tune tune, const struct schedule **out);
+/* The shape of a schedule compiled here, for reports; false if its hash is unknown. */
+bool models_find_schedule(struct models *models, const unsigned char hash[SCHEDULE_HASH_BYTES], enum tune *tune);
+/* Forgets a model, so that it is not given out again. */
+void models_forget(struct models *models, const unsigned char id[MODEL_ID_BYTES]);
+
+#endif

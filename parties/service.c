@@ -1,0 +1,260 @@
+#include "parties/service.h"
+
+#include <omp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include <sodium.h>
+
+#include "parties/job.h"
+
+#define ACCEPT_WAIT_MS 500
+
+double job_seconds(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+/* ---- what may be asked, by whom ---- */
+
+struct operation {
+    const char *name;
+    enum status (*run)(struct job *job);
+    unsigned roles; /* bit r: role r may ask */
+};
+
+#define MAY(role) (1u << (role))
+#define ANY_CALLER (MAY(NET_ROLE_OWNER) | MAY(NET_ROLE_CLIENT) | MAY(NET_ROLE_OPERATOR))
+
+static const struct operation operations[] = {
+    {"infer", job_infer, MAY(NET_ROLE_OWNER) | MAY(NET_ROLE_CLIENT)},
+    {"deal", job_deal, MAY(NET_ROLE_OWNER) | MAY(NET_ROLE_OPERATOR)},
+    {"share", job_upload, MAY(NET_ROLE_OWNER)},
+    {"remove", job_remove, MAY(NET_ROLE_OWNER)},
+    {"describe", job_describe, ANY_CALLER},
+    {"status", job_status, ANY_CALLER},
+};
+
+static enum status dispatch(struct job *job)
+{
+    const char *name = NULL;
+    enum status status = message_text(job->request, job_peer_name(job, job->client), "op", &name);
+    if (status != STATUS_OK)
+        return status;
+    for (size_t i = 0; i < sizeof operations / sizeof *operations; i++) {
+        if (strcmp(operations[i].name, name) != 0)
+            continue;
+        if (!(operations[i].roles & MAY(job->role)))
+            return status_fail(STATUS_REFUSED, "%s may not ask %s for \"%s\": its role in the configuration does not allow it",
+                               job_peer_name(job, job->client), job->service->config->name, name);
+        return operations[i].run(job);
+    }
+    return status_fail(STATUS_INPUT, "%s does not know the request \"%.32s\": is it an older version?",
+                       job->service->config->name, name);
+}
+
+/* ---- one thread a request ---- */
+
+static void finish_job(struct job *job)
+{
+    struct service *service = job->service;
+    json_decref(job->request);
+    net_session_close(&job->session);
+    free(job);
+    pthread_mutex_lock(&service->lock);
+    service->running--;
+    pthread_cond_broadcast(&service->idle);
+    pthread_mutex_unlock(&service->lock);
+}
+
+/* A failure here must not leave the others waiting. */
+static void report_failure(struct job *job, enum status status)
+{
+    net_send_error(job->session, job->client, status);
+    for (int i = 0; i < 3; i++)
+        if (job->service->peer[i] >= 0)
+            net_send_error(job->session, job->service->peer[i], status);
+}
+
+static void *run_job(void *argument)
+{
+    struct job *job = argument;
+    omp_set_num_threads(job->service->config->threads > 0 ? job->service->config->threads : 1);
+    const enum status status = dispatch(job);
+    if (status != STATUS_OK)
+        report_failure(job, status);
+    finish_job(job);
+    return NULL;
+}
+
+static enum status start_job(struct service *service, struct net_session *session, int client, const char *payload)
+{
+    struct job *job = calloc(1, sizeof *job);
+    if (!job)
+        return status_fail(STATUS_MEMORY, "out of memory for a request");
+    *job = (struct job){.service = service, .session = session, .client = client,
+                        .role = net_hub_peer_role(service->hub, client)};
+    enum status status = message_parse(payload, net_hub_peer_name(service->hub, client), &job->request);
+    pthread_mutex_lock(&service->lock);
+    if (status == STATUS_OK && service->running >= service->config->requests_max)
+        status = status_fail(STATUS_STATE, "%s already serves %d requests: try again", service->config->name,
+                             service->running);
+    if (status == STATUS_OK)
+        service->running++;
+    pthread_mutex_unlock(&service->lock);
+    pthread_t thread;
+    pthread_attr_t detached;
+    pthread_attr_init(&detached);
+    pthread_attr_setdetachstate(&detached, PTHREAD_CREATE_DETACHED);
+    if (status == STATUS_OK && pthread_create(&thread, &detached, run_job, job) != 0) {
+        status = status_fail(STATUS_MEMORY, "no thread for a request");
+        pthread_mutex_lock(&service->lock);
+        service->running--;
+        pthread_mutex_unlock(&service->lock);
+    }
+    pthread_attr_destroy(&detached);
+    if (status != STATUS_OK) {
+        report_failure(job, status);
+        json_decref(job->request);
+        free(job);
+    }
+    return status;
+}
+
+/* ---- the service ---- */
+
+static enum status find_parties(struct service *s)
+{
+    static const enum net_role roles[3] = {NET_ROLE_P0, NET_ROLE_P1, NET_ROLE_P2};
+    s->party = -1;
+    for (int i = 0; i < 3; i++) {
+        s->peer[i] = -1;
+        if (s->config->role == roles[i])
+            s->party = i;
+        else if ((s->peer[i] = net_hub_peer(s->hub, roles[i])) < 0)
+            return status_fail(STATUS_INPUT, "the configuration of %s names no peer with the role P%d", s->config->name, i);
+    }
+    if (s->party < 0)
+        return status_fail(STATUS_INPUT, "%s is not a party: the role in its configuration must be P0, P1 or P2",
+                           s->config->name);
+    return STATUS_OK;
+}
+
+enum status service_open(struct service **out, const struct config *config, void *context)
+{
+    static const char *const names[3] = {"P0", "P1", "P2"};
+    struct service *s = calloc(1, sizeof *s);
+    *out = s;
+    if (!s)
+        return status_fail(STATUS_MEMORY, "out of memory");
+    s->config = config;
+    s->started = job_seconds();
+    pthread_mutex_init(&s->take, NULL);
+    pthread_mutex_init(&s->deal, NULL);
+    pthread_mutex_init(&s->lock, NULL);
+    pthread_cond_init(&s->idle, NULL);
+    enum status status = config_hub(config, context, &s->hub);
+    if (status == STATUS_OK)
+        status = find_parties(s);
+    if (status == STATUS_OK) {
+        const struct store_options options = {config->store, names[s->party], config->store_bytes};
+        status = store_open(&s->store, &options);
+    }
+    if (status == STATUS_OK)
+        status = models_open(&s->models, s->store, s->party);
+    if (status != STATUS_OK)
+        service_close(out);
+    return status;
+}
+
+enum status service_run(struct service *s)
+{
+    enum status status = STATUS_OK;
+    while (status == STATUS_OK || status == STATUS_TIMEOUT) {
+        struct net_session *session = NULL;
+        const char *payload = NULL;
+        int client = -1;
+        status = net_hub_accept(s->hub, &session, &client, &payload, ACCEPT_WAIT_MS);
+        if (status == STATUS_OK && start_job(s, session, client, payload) != STATUS_OK)
+            net_session_close(&session);
+    }
+    pthread_mutex_lock(&s->lock);
+    while (s->running > 0)
+        pthread_cond_wait(&s->idle, &s->lock);
+    pthread_mutex_unlock(&s->lock);
+    return status == STATUS_STOPPED ? STATUS_OK : status;
+}
+
+void service_stop(struct service *s)
+{
+    net_hub_stop(s->hub);
+}
+
+const char *service_endpoint(const struct service *s)
+{
+    return net_hub_endpoint(s->hub);
+}
+
+void service_close(struct service **service)
+{
+    struct service *s = *service;
+    if (!s)
+        return;
+    models_close(&s->models);
+    store_close(&s->store);
+    net_hub_close(&s->hub);
+    pthread_mutex_destroy(&s->take);
+    pthread_mutex_destroy(&s->deal);
+    pthread_mutex_destroy(&s->lock);
+    pthread_cond_destroy(&s->idle);
+    free(s);
+    *service = NULL;
+}
+
+/* ---- what several jobs begin with ---- */
+
+static enum status read_shape(struct job *job, uint32_t *bucket, uint32_t *batch)
+{
+    const char *from = job_peer_name(job, job->client), *tune = NULL;
+    uint64_t number = 0;
+    enum status status = message_number(job->request, from, "bucket", 1u << 16, &number);
+    *bucket = (uint32_t)number;
+    if (status == STATUS_OK)
+        status = message_number(job->request, from, "batch", 1024, &number);
+    *batch = (uint32_t)number;
+    if (status == STATUS_OK)
+        status = message_text(job->request, from, "tune", &tune);
+    if (status == STATUS_OK)
+        job->tune = strcmp(tune, "lan") == 0 ? TUNE_LAN : TUNE_WAN;
+    const struct config *c = job->service->config;
+    bool accepted = c->buckets == 0;
+    for (uint32_t i = 0; i < c->buckets; i++)
+        accepted |= c->bucket[i] == *bucket;
+    if (status == STATUS_OK && !accepted)
+        status = status_fail(STATUS_INPUT, "%s does not serve sequences of %u tokens (see \"buckets\" in its configuration)",
+                             c->name, *bucket);
+    return status;
+}
+
+enum status job_open_schedule(struct job *job)
+{
+    const char *from = job_peer_name(job, job->client);
+    unsigned char id[MODEL_ID_BYTES], hash[SCHEDULE_HASH_BYTES];
+    uint32_t bucket, batch;
+    enum status status = message_hex(job->request, from, "model", id, sizeof id);
+    if (status == STATUS_OK)
+        status = message_hex(job->request, from, "schedule", hash, sizeof hash);
+    if (status == STATUS_OK)
+        status = read_shape(job, &bucket, &batch);
+    if (status == STATUS_OK)
+        status = models_get(job->service->models, id, &job->model);
+    if (status == STATUS_OK)
+        status = models_schedule(job->service->models, job->model, bucket, batch, job->tune, &job->schedule);
+    if (status == STATUS_OK && memcmp(hash, job->schedule->hash, sizeof hash) != 0)
+        status = status_fail(STATUS_FOREIGN, "%s and %s compile different schedules for this model: do they run the same "
+                                             "version of trefoil?", job->service->config->name, from);
+    return status;
+}
