@@ -1,6 +1,8 @@
 #include "tests/model/folder.h"
 
 #include <math.h>
+#include <signal.h>
+#include <sys/resource.h>
 
 #include "model/model.h"
 #include "model/safetensors.h"
@@ -277,6 +279,28 @@ START_TEST(a_failed_write_leaves_the_old_folder_good)
 }
 END_TEST
 
+START_TEST(a_full_disk_leaves_the_old_folder_good)
+{
+    struct model back;
+    struct rlimit before;
+    make(true);
+    ck_assert_works(model_write(&model, folder, MODEL_F16, NULL));
+    signal(SIGXFSZ, SIG_IGN);
+    ck_assert_int_eq(getrlimit(RLIMIT_FSIZE, &before), 0);
+    for (rlim_t bytes = 0; bytes <= 8192; bytes += 512) {
+        const struct rlimit little = {bytes, before.rlim_max};
+        ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &little), 0);
+        enum status status = model_write(&model, folder, MODEL_F32, NULL);
+        ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &before), 0);
+        ck_assert_fails(status, STATUS_FULL, "model.safetensors", "make room");
+        ck_assert_works(model_read(&back, folder));
+        assert_equal(&model, &back);
+        model_clear(&back);
+        ck_assert(!files_exist(folder_path("model.safetensors.tmp")));
+    }
+}
+END_TEST
+
 START_TEST(the_vocabulary_is_copied_onto_itself_too)
 {
     char *text;
@@ -321,6 +345,7 @@ int main(void)
     tcase_add_test(tcase, weights_that_config_does_not_mention_are_refused);
     tcase_add_test(tcase, missing_files_are_named_with_what_to_do);
     tcase_add_test(tcase, a_failed_write_leaves_the_old_folder_good);
+    tcase_add_test(tcase, a_full_disk_leaves_the_old_folder_good);
     tcase_add_test(tcase, the_vocabulary_is_copied_onto_itself_too);
     tcase_add_test(tcase, a_value_that_is_not_finite_is_refused);
     suite_add_tcase(suite, tcase);
