@@ -156,6 +156,12 @@ void net_deliver_fault(struct net_hub *hub, int peer, const struct net_header *h
 
 /* --- departures: from any thread --- */
 
+/* A frame with room for a payload to be filled in, or NULL with a message. */
+struct net_frame *net_frame_sized(size_t bytes);
+/* Sends it and counts it; takes it over, also when it fails. */
+STATUS_MUST_USE enum status net_send_frame(struct net_session *session, int peer, enum net_kind kind,
+                                           uint32_t label, struct net_frame *frame);
+
 /* Queues frames for the hub's thread; takes the frame over. Under lock; returns whether the bell must be
  * rung. */
 bool net_hub_post(struct net_hub *hub, struct net_frame *frame);

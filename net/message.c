@@ -4,6 +4,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "net/tsan.h"
+
 static void put_code(unsigned char out[4], enum status code)
 {
     out[0] = (unsigned char)code;
@@ -66,10 +68,31 @@ static enum status check_send(const struct net_session *session, int peer, enum 
     return STATUS_OK;
 }
 
-static void count_sent(struct net_session *session, int peer, enum net_kind kind, size_t bytes)
+struct net_frame *net_frame_sized(size_t bytes)
 {
+    struct net_frame *frame = net_frame_new();
+    if (frame != NULL && zmq_msg_init_size(&frame->payload, bytes) == 0)
+        return frame;
+    free(frame);
+    status_fail(STATUS_MEMORY, "out of memory for a frame of %zu bytes", bytes);
+    return NULL;
+}
+
+enum status net_send_frame(struct net_session *session, int peer, enum net_kind kind, uint32_t label,
+                           struct net_frame *frame)
+{
+    size_t bytes = zmq_msg_size(&frame->payload);
+    enum status status = check_send(session, peer, kind, bytes);
+    frame->peer = peer;
+    if (status == STATUS_OK)
+        status = post(session, frame, kind, label);
+    if (status != STATUS_OK) {
+        net_frame_free(frame);
+        return status;
+    }
     session->counters.sent[session->hub->peers[peer].role] += bytes;
     session->counters.sent_kind[kind] += bytes;
+    return STATUS_OK;
 }
 
 enum status net_send(struct net_session *session, int peer, enum net_kind kind, uint32_t label,
@@ -78,20 +101,26 @@ enum status net_send(struct net_session *session, int peer, enum net_kind kind, 
     enum status status = check_send(session, peer, kind, bytes);
     if (status != STATUS_OK)
         return status;
-    struct net_frame *frame = net_frame_new();
-    if (frame == NULL || zmq_msg_init_size(&frame->payload, bytes) != 0) {
-        net_frame_free(frame);
-        return status_fail(STATUS_MEMORY, "out of memory for a frame of %zu bytes", bytes);
-    }
-    frame->peer = peer;
+    struct net_frame *frame = net_frame_sized(bytes);
+    if (frame == NULL)
+        return STATUS_MEMORY;
     if (bytes > 0)
         memcpy(zmq_msg_data(&frame->payload), data, bytes);
-    status = post(session, frame, kind, label);
-    if (status != STATUS_OK)
-        net_frame_free(frame);
-    else
-        count_sent(session, peer, kind, bytes);
-    return status;
+    return net_send_frame(session, peer, kind, label, frame);
+}
+
+/* What net_send_owned was given, until libzmq has no more use for it. */
+struct owned {
+    void (*release)(void *data, void *hint);
+    void *hint;
+};
+
+static void release_owned(void *data, void *argument)
+{
+    struct owned owned = *(struct owned *)argument;
+    free(argument);
+    NET_TAKEN_OVER(data);
+    owned.release(data, owned.hint);
 }
 
 enum status net_send_owned(struct net_session *session, int peer, enum net_kind kind, uint32_t label,
@@ -99,20 +128,19 @@ enum status net_send_owned(struct net_session *session, int peer, enum net_kind 
 {
     if (release == NULL)
         return net_send(session, peer, kind, label, data, bytes);
-    enum status status = check_send(session, peer, kind, bytes);
-    struct net_frame *frame = status == STATUS_OK ? net_frame_new() : NULL;
-    if (frame == NULL || zmq_msg_init_data(&frame->payload, data, bytes, release, hint) != 0) {
-        net_frame_free(frame);
+    struct owned *owned = malloc(sizeof *owned);
+    struct net_frame *frame = net_frame_new();
+    if (owned != NULL)
+        *owned = (struct owned){release, hint};
+    if (owned == NULL || frame == NULL ||
+        zmq_msg_init_data(&frame->payload, data, bytes, release_owned, owned) != 0) {
+        free(frame);
+        free(owned);
         release(data, hint);
-        return status != STATUS_OK ? status : status_fail(STATUS_MEMORY, "out of memory for a frame");
+        return status_fail(STATUS_MEMORY, "out of memory for a frame of %zu bytes", bytes);
     }
-    frame->peer = peer;
-    status = post(session, frame, kind, label);
-    if (status != STATUS_OK)
-        net_frame_free(frame);
-    else
-        count_sent(session, peer, kind, bytes);
-    return status;
+    NET_HANDED_OVER(data);
+    return net_send_frame(session, peer, kind, label, frame);
 }
 
 void net_send_error(struct net_session *session, int peer, enum status code)
@@ -122,11 +150,9 @@ void net_send_error(struct net_session *session, int peer, enum status code)
         return;
     status_copy(text, sizeof text);
     size_t bytes = strlen(text);
-    struct net_frame *frame = net_frame_new();
-    if (frame == NULL || zmq_msg_init_size(&frame->payload, 4 + bytes) != 0) {
-        net_frame_free(frame);
+    struct net_frame *frame = net_frame_sized(4 + bytes);
+    if (frame == NULL)
         return;
-    }
     unsigned char *data = zmq_msg_data(&frame->payload);
     put_code(data, code);
     memcpy(data + 4, text, bytes);

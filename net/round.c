@@ -23,26 +23,17 @@ enum status net_round_queue(struct net_round *round, const void *send, void *rec
     return STATUS_OK;
 }
 
-static void release(void *data, void *hint)
-{
-    (void)hint;
-    free(data);
-}
-
-/* One part goes as it is; several are gathered into a buffer that the link then owns. */
+/* All parts in one frame. */
 static enum status send_parts(struct net_round *round)
 {
-    if (round->count <= 1)
-        return net_send(round->session, round->peer, NET_ROUND, round->number,
-                        round->count == 1 ? round->parts[0].send : NULL, round->bytes);
-    unsigned char *gathered = malloc(round->bytes > 0 ? round->bytes : 1), *at = gathered;
-    if (gathered == NULL)
-        return status_fail(STATUS_MEMORY, "out of memory for %zu bytes", round->bytes);
+    struct net_frame *frame = net_frame_sized(round->bytes);
+    if (frame == NULL)
+        return STATUS_MEMORY;
+    unsigned char *at = zmq_msg_data(&frame->payload);
     for (size_t i = 0; i < round->count; at += round->parts[i++].bytes)
         if (round->parts[i].bytes > 0)
             memcpy(at, round->parts[i].send, round->parts[i].bytes);
-    return net_send_owned(round->session, round->peer, NET_ROUND, round->number, gathered, round->bytes,
-                          release, NULL);
+    return net_send_frame(round->session, round->peer, NET_ROUND, round->number, frame);
 }
 
 enum status net_round_run(struct net_round *round)
