@@ -38,6 +38,7 @@ enum net_greeting {
     NET_GREETING_WELCOME,   /* the listener's answer, the same payload */
     NET_GREETING_BEAT,      /* "still here", empty */
     NET_GREETING_BYE,       /* this process closes its hub, empty */
+    NET_GREETING_PARTED,    /* the answer: all that came before the goodbye was read, empty */
     NET_GREETING_REFUSED,   /* instead of a welcome: the reason as text */
 };
 #define NET_HELLO_BYTES (1 + NET_NAME_MAX)

@@ -101,6 +101,19 @@ static void welcome(struct net_hub *hub, struct net_link *link, uint64_t epoch)
     net_link_up(hub, link, epoch);
 }
 
+/* Every link to this process of the peer ends with it. */
+static void process_left(struct net_hub *hub, int peer, uint64_t epoch)
+{
+    struct net_peer_state *state = &hub->peers[peer];
+    for (struct net_link *link = state->accepted, *next; link != NULL; link = next) {
+        next = link->next;
+        if (link->epoch == epoch)
+            net_link_lost(hub, link, STATUS_STOPPED, "was shut down");
+    }
+    if (state->dial != NULL && state->dial->up && state->dial->epoch == epoch)
+        net_link_lost(hub, state->dial, STATUS_STOPPED, "was shut down");
+}
+
 static void greeting_came(struct net_hub *hub, struct net_link *link, const struct net_header *header,
                           zmq_msg_t *payload)
 {
@@ -118,20 +131,14 @@ static void greeting_came(struct net_hub *hub, struct net_link *link, const stru
             net_link_lost(hub, link, STATUS_STOPPED, "restarted");
         net_link_up(hub, link, header->epoch);
         break;
-    case NET_GREETING_BYE: {
-        /* Whatever else connects us to that process ends with it. */
-        int peer = link->peer;
-        struct net_peer_state *state = &hub->peers[peer];
-        uint64_t epoch = link->epoch;
-        for (struct net_link *other = state->accepted, *next; other != NULL; other = next) {
-            next = other->next;
-            if (other->epoch == epoch)
-                net_link_lost(hub, other, STATUS_STOPPED, "was shut down");
-        }
-        if (state->dial != NULL && state->dial->up && state->dial->epoch == epoch)
-            net_link_lost(hub, state->dial, STATUS_STOPPED, "was shut down");
+    case NET_GREETING_BYE:
+        net_link_greeting(hub, link, NET_GREETING_PARTED, NULL, 0);
+        if (!hub->parting)
+            process_left(hub, link->peer, link->epoch);
         break;
-    }
+    case NET_GREETING_PARTED:
+        link->parting = false;
+        break;
     case NET_GREETING_REFUSED:
         if (!link->dialled)
             break;

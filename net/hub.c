@@ -176,6 +176,14 @@ static void init_waiting(struct net_hub *hub)
     hub->last_request = &hub->requests;
 }
 
+/* libzmq allocates and frees each large message several times over; from fresh pages each time that costs as
+ * much as the encryption does. Both values are the largest that glibc takes or more than a round needs. */
+static void keep_pages(void)
+{
+    mallopt(M_MMAP_THRESHOLD, 32 << 20);
+    mallopt(M_TRIM_THRESHOLD, 512 << 20);
+}
+
 enum status net_hub_open(struct net_hub **out, void *context, const struct net_options *options)
 {
     if (sodium_init() < 0)
@@ -186,6 +194,7 @@ enum status net_hub_open(struct net_hub **out, void *context, const struct net_o
     struct net_hub *hub = calloc(1, sizeof *hub);
     if (hub == NULL)
         return status_fail(STATUS_MEMORY, "out of memory for the hub");
+    keep_pages();
     init_waiting(hub);
     hub->bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (hub->bell < 0)

@@ -62,6 +62,7 @@ struct net_hub {
     int router_fd, router_monitor_fd;
     bool router_inproc, router_dirty, router_monitor_dirty;
     int64_t next_tick;
+    bool parting; /* the hub's thread is closing down */
     char endpoint[NET_ENDPOINT_MAX];
     char name[NET_NAME_MAX];
     enum net_role role;

@@ -12,8 +12,8 @@
 #define RECONNECT_MS 100 /* doubled up to the next */
 #define RECONNECT_MAX_MS 1000
 #define HANDSHAKE_MS 10000
-#define PING_MS 2000 /* ZMTP's own heartbeat: closes connections whose other machine is gone */
-#define LINGER_MS 3000
+#define PING_MS 2000   /* ZMTP's own heartbeat: closes connections whose other machine is gone */
+#define LINGER_MS 1000 /* for what is left when all goodbyes were answered */
 
 static bool is_inproc(const char *endpoint)
 {
@@ -328,7 +328,7 @@ void net_link_lost(struct net_hub *hub, struct net_link *link, enum status code,
     int index = link->peer;
     uint64_t epoch = link->epoch;
     bool was_up = link->up;
-    link->up = link->greet = false;
+    link->up = link->greet = link->parting = false;
     if (!link->dialled) {
         struct net_link **at = &peer->accepted;
         while (*at != link)
@@ -415,19 +415,33 @@ void net_links_tick(struct net_hub *hub, int64_t now)
 }
 
 /* Goodbyes travel on the link that data travels on, behind it. */
-static void say_goodbye(struct net_hub *hub, struct net_peer_state *peer)
+void net_links_part(struct net_hub *hub)
 {
-    if (peer->dial != NULL && peer->dial->up)
-        net_link_greeting(hub, peer->dial, NET_GREETING_BYE, NULL, 0);
-    for (struct net_link *link = peer->accepted; peer->dial == NULL && link != NULL; link = link->next)
-        net_link_greeting(hub, link, NET_GREETING_BYE, NULL, 0);
+    hub->parting = true;
+    for (size_t i = 0; i < hub->peer_count; i++) {
+        struct net_peer_state *peer = &hub->peers[i];
+        if (peer->dial != NULL && peer->dial->up)
+            peer->dial->parting = net_link_greeting(hub, peer->dial, NET_GREETING_BYE, NULL, 0);
+        for (struct net_link *link = peer->accepted; peer->dial == NULL && link != NULL; link = link->next)
+            link->parting = net_link_greeting(hub, link, NET_GREETING_BYE, NULL, 0);
+    }
+}
+
+bool net_links_parted(const struct net_hub *hub)
+{
+    bool parted = true;
+    for (size_t i = 0; i < hub->peer_count; i++) {
+        parted = parted && (hub->peers[i].dial == NULL || !hub->peers[i].dial->parting);
+        for (const struct net_link *link = hub->peers[i].accepted; link != NULL; link = link->next)
+            parted = parted && !link->parting;
+    }
+    return parted;
 }
 
 void net_links_close(struct net_hub *hub)
 {
     for (size_t i = 0; i < hub->peer_count; i++) {
         struct net_peer_state *peer = &hub->peers[i];
-        say_goodbye(hub, peer);
         net_frame_clear(&peer->outbox);
         if (peer->dial != NULL)
             close_dealer(peer->dial);

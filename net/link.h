@@ -20,6 +20,7 @@ struct net_link {
     bool greet;                /* connected, our hello has not gone yet */
     bool dirty, monitor_dirty; /* there may be something to read */
     bool ended, connected; /* what its monitor told, in this order; to be acted upon once all data is read */
+    bool parting;          /* our goodbye has gone and was not answered yet */
     int failures;          /* handshakes that failed in a row */
     uint64_t epoch;
     int64_t redial;
@@ -32,7 +33,12 @@ struct net_link {
 
 STATUS_MUST_USE enum status net_link_listen(struct net_hub *hub, const char *endpoint);
 STATUS_MUST_USE enum status net_link_dial(struct net_hub *hub, int peer);
-/* Says goodbye on every link, closes every socket and frees every link. */
+/* Says goodbye on every link that is up. A socket that is closed while data is still coming in takes what it
+ * has sent, but not yet delivered, down with it (TCP resets the connection): so the peers first confirm that
+ * they have read all. */
+void net_links_part(struct net_hub *hub);
+bool net_links_parted(const struct net_hub *hub);
+/* Closes every socket and frees every link. */
 void net_links_close(struct net_hub *hub);
 
 /* Takes the frame over: sends it, keeps it until the peer comes up, or drops it if its process is gone. */

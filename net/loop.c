@@ -4,8 +4,9 @@
 #include <poll.h>
 #include <unistd.h>
 
-#define BATCH 64       /* frames read from one socket before the others have their turn */
-#define IMPATIENT_MS 5 /* how soon to try again what could not be sent */
+#define BATCH 64        /* frames read from one socket before the others have their turn */
+#define IMPATIENT_MS 5  /* how soon to try again what could not be sent */
+#define PARTING_MS 3000 /* how long goodbyes may take */
 
 /* The next message of a socket in three parts at most (two from a DEALER); -1: none there. Returns how many
  * parts it had; of more than three the rest is dropped. */
@@ -137,27 +138,40 @@ static void notice_stop(struct net_hub *hub)
     pthread_mutex_unlock(&hub->lock);
 }
 
+/* One pass over everything there is to do; true when the thread may sleep now. */
+static bool work(struct net_hub *hub, int64_t now, bool *waiting)
+{
+    bool busy = send_queued(hub);
+    busy |= net_monitors_read(hub);
+    bool more = read_sockets(hub);
+    if (!more)
+        net_monitors_act(hub);
+    *waiting = !net_links_greet(hub, now);
+    if (now >= hub->next_tick) {
+        net_links_tick(hub, now);
+        hub->next_tick = now + NET_BEAT_MS;
+    }
+    return !busy && !more && !any_dirty(hub);
+}
+
 void *net_hub_loop(void *argument)
 {
     struct net_hub *hub = argument;
-    bool quit = false;
-    while (!quit) {
+    int64_t end = INT64_MAX;
+    for (;;) {
         /* Read before the queue is emptied, so that what was queued before the end still goes. */
-        quit = atomic_load(&hub->quit);
-        notice_stop(hub);
-        bool busy = send_queued(hub);
-        busy |= net_monitors_read(hub);
-        bool more = read_sockets(hub);
-        if (!more)
-            net_monitors_act(hub);
+        bool quit = atomic_load(&hub->quit), waiting;
         int64_t now = net_now();
-        bool greeted = net_links_greet(hub, now);
-        if (now >= hub->next_tick) {
-            net_links_tick(hub, now);
-            hub->next_tick = now + NET_BEAT_MS;
+        notice_stop(hub);
+        bool idle = work(hub, now, &waiting);
+        if (quit && !hub->parting) {
+            net_links_part(hub);
+            end = now + PARTING_MS;
         }
-        if (!quit && !busy && !more && !any_dirty(hub))
-            sleep_until_called(hub, greeted ? (int)(hub->next_tick - now) : IMPATIENT_MS);
+        if (hub->parting && (net_links_parted(hub) || now >= end))
+            break;
+        if (idle && !any_dirty(hub))
+            sleep_until_called(hub, waiting ? IMPATIENT_MS : (int)(hub->next_tick - now));
     }
     net_links_close(hub);
     return NULL;

@@ -44,7 +44,7 @@ static void note(struct net_hub *hub, struct net_link *link, int event)
 {
     switch (event) {
     case ZMQ_EVENT_DISCONNECTED:
-        link->ended = true;
+        link->ended = link->dirty = true; /* what came before the end must be read before it is acted upon */
         link->connected = false;
         break;
     case ZMQ_EVENT_HANDSHAKE_SUCCEEDED:
@@ -72,7 +72,7 @@ static void note_end(struct net_hub *hub, int descriptor)
     for (size_t i = 0; i < hub->peer_count; i++)
         for (struct net_link *link = hub->peers[i].accepted; link != NULL; link = link->next)
             if (link->descriptor == descriptor)
-                link->ended = true;
+                link->ended = hub->router_dirty = true;
 }
 
 bool net_monitors_read(struct net_hub *hub)
