@@ -33,11 +33,11 @@ static struct net_session *park(struct net_hub *hub, int peer, const struct net_
 }
 
 /* What a NET_ERROR says becomes the reason why this conversation ended. */
-static void take_error(struct net_session *session, struct net_box *box, zmq_msg_t *payload)
+static void take_error(struct net_session *session, struct net_box *box, const struct net_arrival *arrival)
 {
     const char *name = session->hub->peers[box->peer].name;
-    const unsigned char *data = zmq_msg_data(payload);
-    size_t bytes = zmq_msg_size(payload);
+    const unsigned char *data = zmq_msg_data(&arrival->pieces[0]);
+    size_t bytes = zmq_msg_size(&arrival->pieces[0]);
     char text[NET_WHY - NET_NAME_MAX - 8];
     if (bytes < 4 || data[0] == STATUS_OK || data[0] >= STATUS_CODES || data[1] || data[2] || data[3]) {
         net_box_fail(session, box, STATUS_PEER, "%s sent an error that makes no sense", name);
@@ -59,10 +59,10 @@ static void list_request(struct net_session *session, int peer)
 }
 
 static void keep(struct net_session *session, struct net_box *box, const struct net_header *header,
-                 zmq_msg_t *payload)
+                 struct net_arrival *arrival)
 {
     struct net_hub *hub = session->hub;
-    size_t bytes = zmq_msg_size(payload);
+    size_t bytes = header->length;
     const char *name = hub->peers[box->peer].name;
     if (box->frames.bytes + bytes > box_limit(hub, box->peer)) {
         net_box_fail(session, box, STATUS_PEER, "%s sent more than %zu bytes ahead", name,
@@ -73,14 +73,15 @@ static void keep(struct net_session *session, struct net_box *box, const struct 
         net_box_fail(session, box, STATUS_PEER, "%s sent too much before the session was opened here", name);
         return;
     }
-    struct net_frame *frame = net_frame_new();
+    struct net_frame *frame = net_frame_new(arrival->count);
     if (frame == NULL) {
         net_box_fail(session, box, STATUS_MEMORY, "out of memory for a frame of %s", name);
         return;
     }
     frame->header = *header;
     frame->peer = box->peer;
-    zmq_msg_move(&frame->payload, payload);
+    for (size_t i = 0; i < arrival->count; i++)
+        zmq_msg_move(&frame->pieces[i], &arrival->pieces[i]);
     bool first = box->sequence_in == 1;
     net_frame_push(&box->frames, frame);
     if (session->state == NET_SESSION_OPEN) {
@@ -92,8 +93,8 @@ static void keep(struct net_session *session, struct net_box *box, const struct 
         list_request(session, box->peer);
 }
 
-static void deliver(struct net_hub *hub, int peer, uint64_t epoch, const struct net_header *header,
-                    zmq_msg_t *payload)
+static void deliver(struct net_hub *hub, int peer, const struct net_header *header,
+                    struct net_arrival *arrival)
 {
     struct net_session *session = net_table_find(hub, &header->session);
     if (session == NULL)
@@ -104,8 +105,8 @@ static void deliver(struct net_hub *hub, int peer, uint64_t epoch, const struct 
     if (box == NULL)
         return;
     if (box->epoch == 0)
-        box->epoch = epoch;
-    if (box->epoch != epoch || box->failed != STATUS_OK)
+        box->epoch = header->epoch;
+    if (box->epoch != header->epoch || box->failed != STATUS_OK)
         return;
     if (header->sequence != box->sequence_in) {
         net_box_fail(session, box, STATUS_PEER, "%s sent frame %llu of the session where %llu was due",
@@ -115,19 +116,16 @@ static void deliver(struct net_hub *hub, int peer, uint64_t epoch, const struct 
     }
     box->sequence_in++;
     if (header->kind == NET_ERROR)
-        take_error(session, box, payload);
+        take_error(session, box, arrival);
     else
-        keep(session, box, header, payload);
+        keep(session, box, header, arrival);
 }
 
-void net_deliver(struct net_hub *hub, int peer, uint64_t epoch, const struct net_header *header,
-                 zmq_msg_t *payload)
+void net_deliver(struct net_hub *hub, int peer, const struct net_header *header, struct net_arrival *arrival)
 {
     pthread_mutex_lock(&hub->lock);
-    deliver(hub, peer, epoch, header, payload);
+    deliver(hub, peer, header, arrival);
     pthread_mutex_unlock(&hub->lock);
-    zmq_msg_close(payload);
-    zmq_msg_init(payload);
 }
 
 void net_deliver_fault(struct net_hub *hub, int peer, const struct net_header *header, const char *what)

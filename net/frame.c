@@ -6,11 +6,14 @@
 
 static const char magic[4] = {'T', 'R', 'E', 'F'};
 
-struct net_frame *net_frame_new(void)
+struct net_frame *net_frame_new(size_t count)
 {
-    struct net_frame *frame = calloc(1, sizeof *frame);
-    if (frame != NULL)
-        zmq_msg_init(&frame->payload);
+    struct net_frame *frame = calloc(1, sizeof *frame + count * sizeof frame->pieces[0]);
+    if (frame == NULL)
+        return NULL;
+    frame->count = count;
+    for (size_t i = 0; i < count; i++)
+        zmq_msg_init(&frame->pieces[i]);
     return frame;
 }
 
@@ -18,8 +21,59 @@ void net_frame_free(struct net_frame *frame)
 {
     if (frame == NULL)
         return;
-    zmq_msg_close(&frame->payload);
+    for (size_t i = 0; i < frame->count; i++)
+        zmq_msg_close(&frame->pieces[i]);
     free(frame);
+}
+
+void net_frame_copy(const struct net_frame *frame, size_t offset, void *out, size_t bytes)
+{
+    unsigned char *to = out;
+    for (size_t i = offset / NET_PIECE, skip = offset % NET_PIECE; bytes > 0; i++, skip = 0) {
+        zmq_msg_t *piece = (zmq_msg_t *)&frame->pieces[i];
+        size_t part = zmq_msg_size(piece) - skip < bytes ? zmq_msg_size(piece) - skip : bytes;
+        memcpy(to, (const unsigned char *)zmq_msg_data(piece) + skip, part);
+        to += part;
+        bytes -= part;
+    }
+}
+
+enum status net_frame_text(const struct net_frame *frame, char **text, const char *peer)
+{
+    size_t bytes = frame->header.length;
+    char *copy = malloc(bytes + 1);
+    if (copy == NULL)
+        return status_fail(STATUS_MEMORY, "out of memory for a text of %zu bytes", bytes);
+    net_frame_copy(frame, 0, copy, bytes);
+    copy[bytes] = '\0';
+    if (strlen(copy) != bytes) {
+        free(copy);
+        return status_fail(STATUS_PEER, "%s sent a %s with a zero byte in it", peer,
+                           net_kind_name(frame->header.kind));
+    }
+    *text = copy;
+    return STATUS_OK;
+}
+
+bool net_arrival_fits(const struct net_arrival *arrival, uint64_t length)
+{
+    if (arrival->bytes != length || arrival->count != net_pieces((size_t)length))
+        return false;
+    for (size_t i = 0; i + 1 < arrival->count; i++)
+        if (zmq_msg_size(&arrival->pieces[i]) != NET_PIECE)
+            return false;
+    return true;
+}
+
+void net_arrival_clear(struct net_arrival *arrival)
+{
+    zmq_msg_close(&arrival->route);
+    zmq_msg_close(&arrival->header);
+    zmq_msg_init(&arrival->route);
+    zmq_msg_init(&arrival->header);
+    for (size_t i = 0; i < arrival->count; i++)
+        zmq_msg_close(&arrival->pieces[i]);
+    arrival->count = arrival->bytes = 0;
 }
 
 void net_frame_push(struct net_frame_list *list, struct net_frame *frame)
@@ -30,7 +84,7 @@ void net_frame_push(struct net_frame_list *list, struct net_frame *frame)
     else
         list->last->next = frame;
     list->last = frame;
-    list->bytes += zmq_msg_size(&frame->payload);
+    list->bytes += frame->header.length;
 }
 
 struct net_frame *net_frame_pop(struct net_frame_list *list)
@@ -38,7 +92,7 @@ struct net_frame *net_frame_pop(struct net_frame_list *list)
     struct net_frame *frame = list->first;
     if (frame != NULL) {
         list->first = frame->next;
-        list->bytes -= zmq_msg_size(&frame->payload);
+        list->bytes -= frame->header.length;
     }
     return frame;
 }

@@ -1,4 +1,4 @@
-/* Frames: a 64-byte header part and one payload part, and lists of them.
+/* Frames: a 64-byte header part and the payload, and lists of them.
  *
  *     offset  0  "TREF"            magic
  *             4  version           1
@@ -8,11 +8,14 @@
  *            24  serial            u64, of the bundle, 0 outside of one
  *            32  label             u32, round, gate or chunk
  *            36  0 0 0 0           reserved, checked to be zero
- *            40  length            u64, of the payload part
+ *            40  length            u64, of the payload
  *            48  sequence          u64, of this frame in its session and direction, from 0
  *            56  epoch             u64, of the sending process, never 0
  *
- * Numbers are little-endian. The sequence tells a lost or repeated frame, the epoch a restarted process. */
+ * The payload follows in pieces of exactly NET_PIECE bytes and a last, shorter one (none is empty but that of
+ * an empty payload): ZeroMQ encrypts, sends and decrypts them one after the other, in the cache, instead of
+ * one large message three times. Numbers are little-endian. The sequence tells a lost or repeated frame, the
+ * epoch a restarted process. */
 #ifndef TREFOIL_NET_FRAME_H
 #define TREFOIL_NET_FRAME_H
 
@@ -24,6 +27,7 @@
 
 #define NET_HEADER_BYTES 64
 #define NET_VERSION 1
+#define NET_PIECE ((size_t)512 << 10)
 
 struct net_header {
     uint8_t kind;
@@ -49,7 +53,8 @@ struct net_frame {
     int peer;
     uint64_t target;  /* outgoing: the epoch of the process it is meant for, 0 for whoever comes up */
     int64_t deadline; /* outgoing: when to give up waiting for the peer, net_now() milliseconds */
-    zmq_msg_t payload;
+    size_t count;     /* pieces: one before it is sent, as many as came otherwise */
+    zmq_msg_t pieces[];
 };
 
 struct net_frame_list {
@@ -57,11 +62,35 @@ struct net_frame_list {
     size_t bytes; /* payloads */
 };
 
-/* A frame with an empty payload, or NULL. */
-struct net_frame *net_frame_new(void);
-/* Closes the payload and frees the frame; takes NULL. */
+/* A frame of empty pieces, or NULL. */
+struct net_frame *net_frame_new(size_t count);
+/* Closes the pieces and frees the frame; takes NULL. */
 void net_frame_free(struct net_frame *frame);
+/* Copies bytes of the payload out, from offset on; they must be there. */
+void net_frame_copy(const struct net_frame *frame, size_t offset, void *out, size_t bytes);
+/* The payload as malloc'ed, zero-terminated text; STATUS_PEER when there is a zero byte in it. */
+STATUS_MUST_USE enum status net_frame_text(const struct net_frame *frame, char **text, const char *peer);
+/* Sends a payload of several pieces, without a copy and as the last parts of a message; empties it. pieces.c
+ */
+bool net_pieces_send(void *socket, zmq_msg_t *payload);
+/* How many pieces a payload has. */
+static inline size_t net_pieces(size_t bytes)
+{
+    return bytes == 0 ? 1 : (bytes + NET_PIECE - 1) / NET_PIECE;
+}
 
+/* One message as it was read from a socket: the routing id (of a ROUTER), the header part, the pieces. */
+struct net_arrival {
+    zmq_msg_t route, header;
+    zmq_msg_t *pieces;
+    size_t count, room, bytes;
+};
+/* Whether the pieces are those of a payload of this length. */
+bool net_arrival_fits(const struct net_arrival *arrival, uint64_t length);
+/* Closes all parts. */
+void net_arrival_clear(struct net_arrival *arrival);
+
+/* The header's length must be that of the payload. */
 void net_frame_push(struct net_frame_list *list, struct net_frame *frame);
 struct net_frame *net_frame_pop(struct net_frame_list *list);
 void net_frame_clear(struct net_frame_list *list);

@@ -6,14 +6,6 @@
 
 #include <sodium.h>
 
-#include "net/tsan.h"
-
-static void drop(zmq_msg_t *message)
-{
-    zmq_msg_close(message);
-    zmq_msg_init(message);
-}
-
 static int by_key(const struct net_hub *hub, const char *key)
 {
     for (size_t i = 0; i < hub->peer_count; i++)
@@ -115,7 +107,7 @@ static void process_left(struct net_hub *hub, int peer, uint64_t epoch)
 }
 
 static void greeting_came(struct net_hub *hub, struct net_link *link, const struct net_header *header,
-                          zmq_msg_t *payload)
+                          const struct net_arrival *arrival)
 {
     char text[128];
     switch (header->label) {
@@ -142,23 +134,22 @@ static void greeting_came(struct net_hub *hub, struct net_link *link, const stru
     case NET_GREETING_REFUSED:
         if (!link->dialled)
             break;
-        net_printable(text, sizeof text, zmq_msg_data(payload), zmq_msg_size(payload));
+        net_printable(text, sizeof text, zmq_msg_data(&arrival->pieces[0]),
+                      zmq_msg_size(&arrival->pieces[0]));
         refuse_sessions(hub, link->peer, text);
+        link->again = net_now() + NET_BEAT_MS;
         break;
     default:
         break;
     }
 }
 
-void net_link_came(struct net_hub *hub, struct net_link *link, zmq_msg_t *header_part, zmq_msg_t *payload)
+void net_link_came(struct net_hub *hub, struct net_link *link, struct net_arrival *arrival)
 {
     struct net_header header;
-    NET_TAKEN_OVER(zmq_msg_data(header_part));
-    NET_TAKEN_OVER(zmq_msg_data(payload));
     enum net_header_fault fault =
-        net_header_read(&header, zmq_msg_data(header_part), zmq_msg_size(header_part));
+        net_header_read(&header, zmq_msg_data(&arrival->header), zmq_msg_size(&arrival->header));
     int peer = link->peer;
-    drop(header_part);
     heard(hub, peer);
     if (fault == NET_HEADER_VERSION && link->dialled)
         refuse_sessions(hub, peer,
@@ -167,15 +158,14 @@ void net_link_came(struct net_hub *hub, struct net_link *link, zmq_msg_t *header
         net_deliver_fault(hub, peer, NULL, NULL);
     else if (fault == NET_HEADER_BROKEN)
         net_deliver_fault(hub, peer, &header, "a frame whose header makes no sense");
-    else if (header.length != zmq_msg_size(payload))
-        net_deliver_fault(hub, peer, &header, "a frame that is not as long as its header says");
     else if (header.length > hub->frame_max)
         net_deliver_fault(hub, peer, &header, "a frame larger than the limit (frame_max)");
+    else if (!net_arrival_fits(arrival, header.length))
+        net_deliver_fault(hub, peer, &header, "a frame that is not as long as its header says");
     else if (header.kind == NET_HELLO)
-        greeting_came(hub, link, &header, payload);
+        greeting_came(hub, link, &header, arrival);
     else if (link->up && link->epoch == header.epoch)
-        net_deliver(hub, peer, header.epoch, &header, payload);
-    drop(payload);
+        net_deliver(hub, peer, &header, arrival);
 }
 
 /* --- a peer that calls us --- */
@@ -226,13 +216,14 @@ static const char *identify(struct net_hub *hub, const char *key, const unsigned
     return NULL;
 }
 
-static void stranger_came(struct net_hub *hub, const char *key, zmq_msg_t *route, int descriptor,
-                          zmq_msg_t *header_part, zmq_msg_t *payload)
+static void stranger_came(struct net_hub *hub, const char *key, struct net_arrival *arrival)
 {
     struct net_header header;
     enum net_header_fault fault =
-        net_header_read(&header, zmq_msg_data(header_part), zmq_msg_size(header_part));
-    struct net_link *link = fault != NET_HEADER_FOREIGN ? new_link(route, descriptor) : NULL;
+        net_header_read(&header, zmq_msg_data(&arrival->header), zmq_msg_size(&arrival->header));
+    struct net_link *link = NULL;
+    if (fault != NET_HEADER_FOREIGN)
+        link = new_link(&arrival->route, zmq_msg_get(&arrival->header, ZMQ_SRCFD));
     if (link == NULL)
         return;
     const char *refusal = NULL;
@@ -240,10 +231,10 @@ static void stranger_came(struct net_hub *hub, const char *key, zmq_msg_t *route
     if (fault == NET_HEADER_VERSION)
         refusal = "another version of the protocol; both sides need the same release";
     else if (fault != NET_HEADER_GOOD || header.kind != NET_HELLO || header.label != NET_GREETING_HELLO ||
-             zmq_msg_size(payload) != NET_HELLO_BYTES)
+             header.length != NET_HELLO_BYTES || !net_arrival_fits(arrival, NET_HELLO_BYTES))
         refusal = "a hello must come first";
     else
-        refusal = identify(hub, key, zmq_msg_data(payload), &peer);
+        refusal = identify(hub, key, zmq_msg_data(&arrival->pieces[0]), &peer);
     if (refusal == NULL && peer >= 0) {
         /* Descriptors are used again: the end of the connection before must be noted by now, not later. */
         net_monitors_read(hub);
@@ -258,25 +249,19 @@ static void stranger_came(struct net_hub *hub, const char *key, zmq_msg_t *route
     free(link);
 }
 
-void net_router_came(struct net_hub *hub, zmq_msg_t *route, zmq_msg_t *header, zmq_msg_t *payload)
+void net_router_came(struct net_hub *hub, struct net_arrival *arrival)
 {
-    NET_TAKEN_OVER(zmq_msg_data(header));
-    NET_TAKEN_OVER(zmq_msg_data(payload));
     const char *key = NULL;
-    if (!hub->router_inproc && (key = zmq_msg_gets(header, "User-Id")) == NULL)
-        goto out; /* cannot be: CURVE and the key checker are both required */
-    struct net_link *link = by_route(hub, route);
+    if (!hub->router_inproc && (key = zmq_msg_gets(&arrival->header, "User-Id")) == NULL)
+        return; /* cannot be: CURVE and the key checker are both required */
+    struct net_link *link = by_route(hub, &arrival->route);
     /* A connection may pick its routing id: that of another key's dead link must not inherit its identity. */
     if (link != NULL && key != NULL && strcmp(key, hub->peers[link->peer].public_key) != 0) {
         net_link_lost(hub, link, STATUS_STOPPED, "closed its connection");
         link = NULL;
     }
     if (link != NULL)
-        net_link_came(hub, link, header, payload);
+        net_link_came(hub, link, arrival);
     else
-        stranger_came(hub, key, route, zmq_msg_get(header, ZMQ_SRCFD), header, payload);
-out:
-    drop(header);
-    drop(payload);
-    drop(route);
+        stranger_came(hub, key, arrival);
 }

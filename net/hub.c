@@ -174,6 +174,8 @@ static void init_waiting(struct net_hub *hub)
     pthread_condattr_destroy(&monotonic);
     pthread_mutex_init(&hub->lock, NULL);
     hub->last_request = &hub->requests;
+    zmq_msg_init(&hub->arrival.route);
+    zmq_msg_init(&hub->arrival.header);
 }
 
 /* libzmq allocates and frees each large message several times over; from fresh pages each time that costs as
@@ -311,16 +313,12 @@ void net_hub_stop(struct net_hub *hub)
 static bool take_request(struct net_session *session, struct net_box *box)
 {
     struct net_frame *frame = net_frame_pop(&box->frames);
-    size_t bytes = zmq_msg_size(&frame->payload);
-    const char *data = zmq_msg_data(&frame->payload);
-    bool good = frame->header.label == 0 && bytes <= NET_TEXT_MAX && memchr(data, '\0', bytes) == NULL;
-    if (good)
-        good = (session->request = malloc(bytes + 1)) != NULL;
+    const struct net_peer_state *peer = &session->hub->peers[box->peer];
+    bool good = frame->header.label == 0 && frame->header.length <= NET_TEXT_MAX &&
+                net_frame_text(frame, &session->request, peer->name) == STATUS_OK;
     if (good) {
-        memcpy(session->request, data, bytes);
-        session->request[bytes] = '\0';
-        session->counters.received[session->hub->peers[box->peer].role] += bytes;
-        session->counters.received_kind[NET_REQUEST] += bytes;
+        session->counters.received[peer->role] += frame->header.length;
+        session->counters.received_kind[NET_REQUEST] += frame->header.length;
     }
     net_frame_free(frame);
     return good;

@@ -62,7 +62,8 @@ struct net_hub {
     int router_fd, router_monitor_fd;
     bool router_inproc, router_dirty, router_monitor_dirty;
     int64_t next_tick;
-    bool parting; /* the hub's thread is closing down */
+    bool parting;               /* the hub's thread is closing down */
+    struct net_arrival arrival; /* what it is reading */
     char endpoint[NET_ENDPOINT_MAX];
     char name[NET_NAME_MAX];
     enum net_role role;
@@ -114,7 +115,6 @@ struct net_session {
     uint64_t serial;
     int timeout_ms;
     char *request;
-    struct net_frame *borrowed;
 };
 
 static inline bool net_is_party(enum net_role role)
@@ -148,11 +148,12 @@ void net_table_age(struct net_hub *hub, int64_t now);
 void net_table_wake(struct net_hub *hub);
 void net_table_clear(struct net_hub *hub);
 
-/* --- arrivals (deliver.c): takes the payload over, empties it --- */
+/* --- arrivals (deliver.c) --- */
 
-void net_deliver(struct net_hub *hub, int peer, uint64_t epoch, const struct net_header *header,
-                 zmq_msg_t *payload);
-/* A frame whose header says another length, or has other parts, than it should. */
+/* Gives the pieces to the session; leaves the arrival empty or as it is. */
+void net_deliver(struct net_hub *hub, int peer, const struct net_header *header, struct net_arrival *arrival);
+/* Ends the peer's part in the session because of such a frame; header NULL or an unknown session: counts it.
+ */
 void net_deliver_fault(struct net_hub *hub, int peer, const struct net_header *header, const char *what);
 
 /* --- departures: from any thread --- */
@@ -167,6 +168,10 @@ STATUS_MUST_USE enum status net_send_frame(struct net_session *session, int peer
  * rung. */
 bool net_hub_post(struct net_hub *hub, struct net_frame *frame);
 void net_hub_ring(struct net_hub *hub);
+
+/* The next frame of a peer, checked: for callers who copy it out themselves (net_frame_copy) and free it. */
+STATUS_MUST_USE enum status net_receive_frame(struct net_session *session, int peer, enum net_kind kind,
+                                              uint32_t label, size_t bytes, struct net_frame **frame);
 
 /* --- the hub's thread (loop.c) --- */
 

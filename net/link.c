@@ -9,6 +9,7 @@
 
 #define GRACE_MS 300     /* between the ends of two links to one process */
 #define CALL_AGAIN_MS 50 /* inproc only; ZeroMQ calls again by itself elsewhere */
+#define IMPATIENT_MS 5   /* how soon to try again what could not be sent */
 #define RECONNECT_MS 100 /* doubled up to the next */
 #define RECONNECT_MAX_MS 1000
 #define HANDSHAKE_MS 10000
@@ -29,11 +30,15 @@ static int set_int(void *socket, int option, int value)
  * as IPv6 first and never try their IPv4 address. */
 static int set_common(struct net_hub *hub, void *socket, const char *endpoint)
 {
-    int64_t largest = (int64_t)hub->frame_max;
+    int64_t largest = (int64_t)NET_PIECE + 256; /* what CURVE adds included */
+    /* What one connection may have us hold: ZeroMQ stops reading from it beyond. Nothing is ever dropped for
+     * it, the hub's thread reads on; only a message of more parts than the longest frame has would be stuck.
+     */
+    int parts = (int)(hub->frame_max / NET_PIECE) + 64;
     int ping_timeout = hub->timeout_ms > 10000 ? hub->timeout_ms : 10000;
     return zmq_setsockopt(socket, ZMQ_MAXMSGSIZE, &largest, sizeof largest) |
            set_int(socket, ZMQ_LINGER, LINGER_MS) | set_int(socket, ZMQ_SNDHWM, 0) |
-           set_int(socket, ZMQ_RCVHWM, 0) | set_int(socket, ZMQ_HANDSHAKE_IVL, HANDSHAKE_MS) |
+           set_int(socket, ZMQ_RCVHWM, parts) | set_int(socket, ZMQ_HANDSHAKE_IVL, HANDSHAKE_MS) |
            set_int(socket, ZMQ_HEARTBEAT_IVL, PING_MS) |
            set_int(socket, ZMQ_HEARTBEAT_TIMEOUT, ping_timeout) |
            set_int(socket, ZMQ_HEARTBEAT_TTL, ping_timeout) | set_int(socket, ZMQ_TCP_KEEPALIVE, 1) |
@@ -221,7 +226,7 @@ static bool send_part(void *socket, const void *data, size_t bytes, int flags)
     return false;
 }
 
-/* Sends header and payload. The payload is emptied when they went. */
+/* Sends header and payload: pieces that share the payload's memory, when there are several. */
 static bool send_frame(struct net_hub *hub, struct net_link *link, const struct net_header *header,
                        zmq_msg_t *payload)
 {
@@ -233,6 +238,8 @@ static bool send_frame(struct net_hub *hub, struct net_link *link, const struct 
         return false;
     if (!send_part(socket, text, sizeof text, ZMQ_SNDMORE))
         return false;
+    if (header->length > NET_PIECE)
+        return net_pieces_send(socket, payload);
     NET_HANDED_OVER(zmq_msg_data(payload));
     return zmq_msg_send(payload, socket, ZMQ_DONTWAIT) >= 0;
 }
@@ -255,7 +262,7 @@ bool net_link_greeting(struct net_hub *hub, struct net_link *link, enum net_gree
 
 static void transmit(struct net_hub *hub, struct net_link *link, struct net_frame *frame)
 {
-    bool sent = send_frame(hub, link, &frame->header, &frame->payload);
+    bool sent = send_frame(hub, link, &frame->header, &frame->pieces[0]);
     net_frame_free(frame);
     if (!sent)
         net_link_lost(hub, link, STATUS_STOPPED, "closed its connection");
@@ -344,7 +351,7 @@ void net_link_lost(struct net_hub *hub, struct net_link *link, enum status code,
         fail_sessions(hub, index, epoch, code, why);
     }
     if (link->dialled)
-        link->redial = net_now() + CALL_AGAIN_MS;
+        link->again = link->inproc ? net_now() + CALL_AGAIN_MS : 0;
     else
         free(link);
     publish(hub, index);
@@ -357,30 +364,48 @@ static void greet(struct net_hub *hub, struct net_link *link)
     net_link_greeting(hub, link, NET_GREETING_HELLO, hello, sizeof hello);
 }
 
-bool net_links_greet(struct net_hub *hub, int64_t now)
+/* Calls, or greets, once more. inproc never reconnects by itself. */
+static void call_again(struct net_hub *hub, struct net_link *link, int64_t now)
 {
-    bool all = true;
+    link->again = 0;
+    if (!link->inproc) {
+        link->greet = true;
+        return;
+    }
+    close_dealer(link);
+    if (open_dealer(hub, link) != STATUS_OK)
+        link->again = now + NET_BEAT_MS;
+}
+
+static int64_t sooner(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+int64_t net_links_greet(struct net_hub *hub, int64_t now)
+{
+    int64_t next = INT64_MAX;
     for (size_t i = 0; i < hub->peer_count; i++) {
-        struct net_link *link = hub->peers[i].dial;
-        if (hub->peers[i].doomed != 0 && now >= hub->peers[i].doom_at) {
-            fail_sessions(hub, (int)i, hub->peers[i].doomed, STATUS_STOPPED, "closed its connection");
-            hub->peers[i].doomed = 0;
+        struct net_peer_state *peer = &hub->peers[i];
+        if (peer->doomed != 0 && now >= peer->doom_at) {
+            fail_sessions(hub, (int)i, peer->doomed, STATUS_STOPPED, "closed its connection");
+            peer->doomed = 0;
         }
-        all = all && hub->peers[i].doomed == 0;
+        if (peer->doomed != 0)
+            next = sooner(next, peer->doom_at);
+        struct net_link *link = peer->dial;
         if (link == NULL)
             continue;
-        if (link->inproc && link->redial != 0 && now >= link->redial) {
-            /* inproc never reconnects by itself */
-            close_dealer(link);
-            link->redial = 0;
-            if (open_dealer(hub, link) != STATUS_OK)
-                link->redial = now + NET_BEAT_MS;
-        }
+        if (link->again != 0 && now >= link->again)
+            call_again(hub, link, now);
+        if (link->again != 0)
+            next = sooner(next, link->again);
         if (link->greet)
             greet(hub, link);
-        all = all && !link->greet && (!link->inproc || link->redial == 0);
+        if (link->greet)
+            next = sooner(next, now + IMPATIENT_MS);
     }
-    return all;
+    return next;
 }
 
 static void expire(struct net_frame_list *outbox, int64_t now)

@@ -23,7 +23,7 @@ struct net_link {
     bool parting;          /* our goodbye has gone and was not answered yet */
     int failures;          /* handshakes that failed in a row */
     uint64_t epoch;
-    int64_t redial;
+    int64_t again;          /* when to call or greet once more, 0: not due */
     void *socket, *monitor; /* a DEALER's own */
     int fd, monitor_fd;
     unsigned char route[NET_ROUTE_MAX]; /* of an accepted link */
@@ -45,12 +45,13 @@ void net_links_close(struct net_hub *hub);
 void net_link_forward(struct net_hub *hub, struct net_frame *frame);
 /* Once a second: heartbeats, frames that waited too long, sessions nobody opened. */
 void net_links_tick(struct net_hub *hub, int64_t now);
-/* Sends hellos that are due, calls inproc peers again; returns false when some could not go yet. */
-bool net_links_greet(struct net_hub *hub, int64_t now);
+/* Sends hellos that are due, calls inproc peers again, ends what is doomed; returns when it wants to be
+ * called again. */
+int64_t net_links_greet(struct net_hub *hub, int64_t now);
 
-/* Frames that came in (greet.c). Each empties the messages it is given. */
-void net_link_came(struct net_hub *hub, struct net_link *link, zmq_msg_t *header, zmq_msg_t *payload);
-void net_router_came(struct net_hub *hub, zmq_msg_t *route, zmq_msg_t *header, zmq_msg_t *payload);
+/* Frames that came in (greet.c), over a link that is known or over the ROUTER. */
+void net_link_came(struct net_hub *hub, struct net_link *link, struct net_arrival *arrival);
+void net_router_came(struct net_hub *hub, struct net_arrival *arrival);
 
 /* The link is of no use any more: sessions bound to it fail with this reason. Frees an accepted link. */
 void net_link_lost(struct net_hub *hub, struct net_link *link, enum status code, const char *why);

@@ -2,56 +2,83 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <stdlib.h>
 #include <unistd.h>
 
-#define BATCH 64        /* frames read from one socket before the others have their turn */
-#define IMPATIENT_MS 5  /* how soon to try again what could not be sent */
+#include "net/tsan.h"
+
+#define BATCH 64        /* messages read from one socket before the others have their turn */
 #define PARTING_MS 3000 /* how long goodbyes may take */
 
-/* The next message of a socket in three parts at most (two from a DEALER); -1: none there. Returns how many
- * parts it had; of more than three the rest is dropped. */
-static int read_parts(void *socket, zmq_msg_t parts[3])
+/* Room for one more piece; NULL when a message has more than the longest frame can have. */
+static zmq_msg_t *next_piece(struct net_hub *hub)
 {
-    int count = 0;
-    for (bool more = true; more; count++) {
+    struct net_arrival *arrival = &hub->arrival;
+    if (arrival->count == arrival->room) {
+        size_t room = arrival->room == 0 ? 4 : 2 * arrival->room;
+        zmq_msg_t *pieces = NULL;
+        if (arrival->room <= net_pieces(hub->frame_max))
+            pieces = realloc(arrival->pieces, room * sizeof *pieces);
+        if (pieces == NULL)
+            return NULL;
+        arrival->pieces = pieces;
+        arrival->room = room;
+    }
+    return &arrival->pieces[arrival->count];
+}
+
+/* Takes one part of a message: routing id (of the ROUTER), header, pieces. Leaves the part empty or as it
+ * was. */
+static bool take_part(struct net_hub *hub, size_t index, zmq_msg_t *part)
+{
+    struct net_arrival *arrival = &hub->arrival;
+    zmq_msg_t *to = index == 0 ? &arrival->route : index == 1 ? &arrival->header : next_piece(hub);
+    if (to == NULL)
+        return false;
+    NET_TAKEN_OVER(zmq_msg_data(part));
+    if (index >= 2) {
+        arrival->count++;
+        arrival->bytes += zmq_msg_size(part);
+        zmq_msg_init(to);
+    }
+    zmq_msg_move(to, part);
+    return true;
+}
+
+enum reading { READ_NOTHING, READ_WHOLE, READ_BROKEN };
+
+/* Reads the next message. */
+static enum reading read_message(struct net_hub *hub, void *socket, bool router)
+{
+    bool good = true, more = true;
+    size_t index = router ? 0 : 1;
+    for (; more; index++) {
         zmq_msg_t part;
         zmq_msg_init(&part);
         if (zmq_msg_recv(&part, socket, ZMQ_DONTWAIT) < 0) {
             zmq_msg_close(&part);
-            return count > 0 ? count : -1;
+            return index > (router ? 0 : 1) ? READ_BROKEN : READ_NOTHING;
         }
         more = zmq_msg_more(&part) != 0;
-        if (count < 3)
-            zmq_msg_move(&parts[count], &part);
+        good = good && take_part(hub, index, &part);
         zmq_msg_close(&part);
     }
-    return count;
-}
-
-static void fault(struct net_hub *hub, int peer)
-{
-    net_deliver_fault(hub, peer, NULL, NULL);
+    return good && index > 2 ? READ_WHOLE : READ_BROKEN;
 }
 
 /* Reads what is there, up to a batch; false when the socket was emptied. */
 static bool read_socket(struct net_hub *hub, struct net_link *link)
 {
-    void *socket = link != NULL ? link->socket : hub->router;
-    int due = link != NULL ? 2 : 3;
-    zmq_msg_t parts[3];
     for (int i = 0; i < BATCH; i++) {
-        for (int j = 0; j < 3; j++)
-            zmq_msg_init(&parts[j]);
-        int count = read_parts(socket, parts);
-        if (count == due && link != NULL)
-            net_link_came(hub, link, &parts[0], &parts[1]);
-        else if (count == due)
-            net_router_came(hub, &parts[0], &parts[1], &parts[2]);
-        else if (count >= 0 && link != NULL)
-            fault(hub, link->peer);
-        for (int j = 0; j < 3; j++)
-            zmq_msg_close(&parts[j]);
-        if (count < 0)
+        enum reading reading = read_message(hub, link != NULL ? link->socket : hub->router, link == NULL);
+        if (reading == READ_WHOLE && link != NULL)
+            net_link_came(hub, link, &hub->arrival);
+        else if (reading == READ_WHOLE)
+            net_router_came(hub, &hub->arrival);
+        else if (reading == READ_BROKEN && link != NULL)
+            net_deliver_fault(hub, link->peer, NULL, NULL);
+        net_arrival_clear(&hub->arrival);
+        if (reading == READ_NOTHING)
             return false;
     }
     return true;
@@ -139,18 +166,20 @@ static void notice_stop(struct net_hub *hub)
 }
 
 /* One pass over everything there is to do; true when the thread may sleep now. */
-static bool work(struct net_hub *hub, int64_t now, bool *waiting)
+static bool work(struct net_hub *hub, int64_t now, int64_t *next)
 {
     bool busy = send_queued(hub);
     busy |= net_monitors_read(hub);
     bool more = read_sockets(hub);
     if (!more)
         net_monitors_act(hub);
-    *waiting = !net_links_greet(hub, now);
     if (now >= hub->next_tick) {
         net_links_tick(hub, now);
         hub->next_tick = now + NET_BEAT_MS;
     }
+    *next = net_links_greet(hub, now);
+    if (*next > hub->next_tick)
+        *next = hub->next_tick;
     return !busy && !more && !any_dirty(hub);
 }
 
@@ -160,19 +189,21 @@ void *net_hub_loop(void *argument)
     int64_t end = INT64_MAX;
     for (;;) {
         /* Read before the queue is emptied, so that what was queued before the end still goes. */
-        bool quit = atomic_load(&hub->quit), waiting;
-        int64_t now = net_now();
+        bool quit = atomic_load(&hub->quit);
+        int64_t now = net_now(), next;
         notice_stop(hub);
-        bool idle = work(hub, now, &waiting);
+        bool idle = work(hub, now, &next);
         if (quit && !hub->parting) {
             net_links_part(hub);
             end = now + PARTING_MS;
         }
+        next = next < end ? next : end;
         if (hub->parting && (net_links_parted(hub) || now >= end))
             break;
         if (idle && !any_dirty(hub))
-            sleep_until_called(hub, waiting ? IMPATIENT_MS : (int)(hub->next_tick - now));
+            sleep_until_called(hub, (int)(next - now));
     }
     net_links_close(hub);
+    free(hub->arrival.pieces);
     return NULL;
 }

@@ -33,7 +33,7 @@ static enum status post(struct net_session *session, struct net_frame *frame, en
     frame->header = (struct net_header){.kind = (uint8_t)kind,
                                         .label = label,
                                         .serial = session->serial,
-                                        .length = zmq_msg_size(&frame->payload),
+                                        .length = zmq_msg_size(&frame->pieces[0]),
                                         .epoch = hub->epoch,
                                         .session = session->id};
     frame->deadline = net_now() + session->timeout_ms;
@@ -70,8 +70,8 @@ static enum status check_send(const struct net_session *session, int peer, enum 
 
 struct net_frame *net_frame_sized(size_t bytes)
 {
-    struct net_frame *frame = net_frame_new();
-    if (frame != NULL && zmq_msg_init_size(&frame->payload, bytes) == 0)
+    struct net_frame *frame = net_frame_new(1);
+    if (frame != NULL && zmq_msg_init_size(&frame->pieces[0], bytes) == 0)
         return frame;
     free(frame);
     status_fail(STATUS_MEMORY, "out of memory for a frame of %zu bytes", bytes);
@@ -81,7 +81,7 @@ struct net_frame *net_frame_sized(size_t bytes)
 enum status net_send_frame(struct net_session *session, int peer, enum net_kind kind, uint32_t label,
                            struct net_frame *frame)
 {
-    size_t bytes = zmq_msg_size(&frame->payload);
+    size_t bytes = zmq_msg_size(&frame->pieces[0]);
     enum status status = check_send(session, peer, kind, bytes);
     frame->peer = peer;
     if (status == STATUS_OK)
@@ -105,7 +105,7 @@ enum status net_send(struct net_session *session, int peer, enum net_kind kind, 
     if (frame == NULL)
         return STATUS_MEMORY;
     if (bytes > 0)
-        memcpy(zmq_msg_data(&frame->payload), data, bytes);
+        memcpy(zmq_msg_data(&frame->pieces[0]), data, bytes);
     return net_send_frame(session, peer, kind, label, frame);
 }
 
@@ -129,11 +129,11 @@ enum status net_send_owned(struct net_session *session, int peer, enum net_kind 
     if (release == NULL)
         return net_send(session, peer, kind, label, data, bytes);
     struct owned *owned = malloc(sizeof *owned);
-    struct net_frame *frame = net_frame_new();
+    struct net_frame *frame = net_frame_new(1);
     if (owned != NULL)
         *owned = (struct owned){release, hint};
     if (owned == NULL || frame == NULL ||
-        zmq_msg_init_data(&frame->payload, data, bytes, release_owned, owned) != 0) {
+        zmq_msg_init_data(&frame->pieces[0], data, bytes, release_owned, owned) != 0) {
         free(frame);
         free(owned);
         release(data, hint);
@@ -153,7 +153,7 @@ void net_send_error(struct net_session *session, int peer, enum status code)
     struct net_frame *frame = net_frame_sized(4 + bytes);
     if (frame == NULL)
         return;
-    unsigned char *data = zmq_msg_data(&frame->payload);
+    unsigned char *data = zmq_msg_data(&frame->pieces[0]);
     put_code(data, code);
     memcpy(data + 4, text, bytes);
     frame->peer = peer;
@@ -270,24 +270,15 @@ enum status net_receive(struct net_session *session, int peer, enum net_kind kin
     struct net_frame *frame;
     enum status status = receive(session, peer, kind, label, true, bytes, &frame);
     if (status == STATUS_OK && bytes > 0)
-        memcpy(data, zmq_msg_data(&frame->payload), bytes);
+        net_frame_copy(frame, 0, data, bytes);
     net_frame_free(frame);
     return status;
 }
 
-void net_receive_done(struct net_session *session)
+enum status net_receive_frame(struct net_session *session, int peer, enum net_kind kind, uint32_t label,
+                              size_t bytes, struct net_frame **frame)
 {
-    net_frame_free(session->borrowed);
-    session->borrowed = NULL;
-}
-
-enum status net_receive_borrowed(struct net_session *session, int peer, enum net_kind kind, uint32_t label,
-                                 const void **data, size_t bytes)
-{
-    net_receive_done(session);
-    enum status status = receive(session, peer, kind, label, true, bytes, &session->borrowed);
-    *data = status == STATUS_OK ? zmq_msg_data(&session->borrowed->payload) : NULL;
-    return status;
+    return receive(session, peer, kind, label, true, bytes, frame);
 }
 
 enum status net_receive_text(struct net_session *session, int peer, enum net_kind kind, char **text,
@@ -298,18 +289,7 @@ enum status net_receive_text(struct net_session *session, int peer, enum net_kin
     enum status status = receive(session, peer, kind, 0, false, max, &frame);
     if (status != STATUS_OK)
         return status;
-    size_t bytes = zmq_msg_size(&frame->payload);
-    const char *data = zmq_msg_data(&frame->payload);
-    if (memchr(data, '\0', bytes) != NULL) {
-        status_fail(STATUS_PEER, "%s sent a %s with a zero byte in it", session->hub->peers[peer].name,
-                    net_kind_name(kind));
-        status = violation(session, peer);
-    } else if ((*text = malloc(bytes + 1)) == NULL) {
-        status = status_fail(STATUS_MEMORY, "out of memory for a text of %zu bytes", bytes);
-    } else {
-        memcpy(*text, data, bytes);
-        (*text)[bytes] = '\0';
-    }
+    status = net_frame_text(frame, text, session->hub->peers[peer].name);
     net_frame_free(frame);
-    return status;
+    return status == STATUS_PEER ? violation(session, peer) : status;
 }

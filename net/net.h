@@ -152,11 +152,6 @@ STATUS_MUST_USE enum status net_send_owned(struct net_session *session, int peer
 /* Receives the next frame of this peer in this session: it must have this kind, label and exact length. */
 STATUS_MUST_USE enum status net_receive(struct net_session *session, int peer, enum net_kind kind,
                                         uint32_t label, void *data, size_t bytes);
-/* The same without a copy: *data is valid until net_receive_done, the next net_receive_borrowed or
- * net_round_run of this session, or its close. Not aligned to more than one byte. */
-STATUS_MUST_USE enum status net_receive_borrowed(struct net_session *session, int peer, enum net_kind kind,
-                                                 uint32_t label, const void **data, size_t bytes);
-void net_receive_done(struct net_session *session);
 /* The same for a text of unknown length up to max bytes: *text is malloc'ed and zero-terminated. */
 STATUS_MUST_USE enum status net_receive_text(struct net_session *session, int peer, enum net_kind kind,
                                              char **text, size_t max);

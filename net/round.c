@@ -29,7 +29,7 @@ static enum status send_parts(struct net_round *round)
     struct net_frame *frame = net_frame_sized(round->bytes);
     if (frame == NULL)
         return STATUS_MEMORY;
-    unsigned char *at = zmq_msg_data(&frame->payload);
+    unsigned char *at = zmq_msg_data(&frame->pieces[0]);
     for (size_t i = 0; i < round->count; at += round->parts[i++].bytes)
         if (round->parts[i].bytes > 0)
             memcpy(at, round->parts[i].send, round->parts[i].bytes);
@@ -38,18 +38,17 @@ static enum status send_parts(struct net_round *round)
 
 enum status net_round_run(struct net_round *round)
 {
-    const void *data;
+    struct net_frame *frame = NULL;
     enum status status = send_parts(round);
     if (status == STATUS_OK)
         status =
-            net_receive_borrowed(round->session, round->peer, NET_ROUND, round->number, &data, round->bytes);
+            net_receive_frame(round->session, round->peer, NET_ROUND, round->number, round->bytes, &frame);
     if (status != STATUS_OK)
         return status_prefix(status, "round %u: ", round->number);
-    const unsigned char *at = data;
+    size_t at = 0;
     for (size_t i = 0; i < round->count; at += round->parts[i++].bytes)
-        if (round->parts[i].bytes > 0)
-            memcpy(round->parts[i].receive, at, round->parts[i].bytes);
-    net_receive_done(round->session);
+        net_frame_copy(frame, at, round->parts[i].receive, round->parts[i].bytes);
+    net_frame_free(frame);
     round->session->counters.rounds++;
     round->count = 0;
     round->bytes = 0;

@@ -96,7 +96,6 @@ void net_table_remove(struct net_session *session)
     hub->closed[hub->closed_count++ % NET_CLOSED] = session->id;
     for (size_t i = 0; i < session->box_count; i++)
         net_frame_clear(&session->boxes[i].frames);
-    net_frame_free(session->borrowed);
     pthread_cond_destroy(&session->arrived);
     free(session->boxes);
     free(session->request);
