@@ -17,8 +17,8 @@
 #define MODEL_LABELS_MAX 64
 #define MODEL_LABEL_BYTES 64
 
-enum model_activation { MODEL_GELU, MODEL_QUAD, MODEL_RELU };               /* hidden_act: "gelu", "quad", "relu" */
-enum model_attention { MODEL_SOFTMAX, MODEL_2QUAD, MODEL_2RELU };           /* attention_softmax; absent: softmax */
+enum model_activation { MODEL_GELU, MODEL_QUAD, MODEL_RELU };     /* hidden_act: "gelu", "quad", "relu" */
+enum model_attention { MODEL_SOFTMAX, MODEL_2QUAD, MODEL_2RELU }; /* attention_softmax; absent: softmax */
 
 struct model_config {
     uint32_t hidden, layers, heads, ffn;
@@ -57,26 +57,29 @@ struct model {
     float *type;                /* [T][H] */
     float *norm_g, *norm_b;     /* [H]     embeddings.LayerNorm */
     struct model_layer *layer;  /* [layers] */
-    float *pooler_w, *pooler_b; /* [H][H], [H]  bert.pooler.dense; NULL if the file has none (a bare encoder) */
+    float *pooler_w, *pooler_b; /* [H][H], [H]  bert.pooler.dense; NULL in a file without */
     float *head_w, *head_b;     /* [labels][H], [labels]  classifier; NULL if the file has none */
-    void *memory;               /* what the pointers point into */
+    void *memory;               /* what all weights point into; the list of layers stands apart */
 };
 
 /* Reads a folder. STATUS_INPUT names the file, the tensor or the field, what was found and what was expected;
- * STATUS_CORRUPT says the same of a file that is cut short or whose offsets do not fit it. Every shape is compared with the
- * file before memory of that size is taken. Tensors nobody needs (cls.*, position_ids) are ignored; the tensors of a
- * "bare encoder" may lack the prefix, LayerNorm may use its old names gamma and beta. On failure out is cleared. */
+ * STATUS_CORRUPT says the same of a file that is cut short or whose offsets do not fit it. Every shape is
+ * compared with the file before memory of that size is taken. Tensors nobody needs (cls.*, position_ids) are
+ * ignored; the tensors of a "bare encoder" may lack the prefix, LayerNorm may use its old names gamma and
+ * beta. On failure out is cleared. */
 STATUS_MUST_USE enum status model_read(struct model *out, const char *folder);
 /* Only config.json and tokenizer_config.json. */
 STATUS_MUST_USE enum status model_config_read(struct model_config *out, const char *folder);
 /* Gives out zeroed weights of a shape, all pointers set (with_head: pooler and classifier too). */
-STATUS_MUST_USE enum status model_allocate(struct model *out, const struct model_config *config, bool with_head);
+STATUS_MUST_USE enum status model_allocate(struct model *out, const struct model_config *config,
+                                           bool with_head);
 enum model_precision { MODEL_F32, MODEL_F16 };
-/* Writes config.json, tokenizer_config.json and model.safetensors, each to a temporary name, synced, then renamed:
- * a folder that was good before stays good if this fails. vocabulary: a vocab.txt to copy beside them, or NULL.
- * STATUS_RANGE: a weight is not finite, or too large for F16. Without a head the folder holds a bare BertModel. */
-STATUS_MUST_USE enum status model_write(const struct model *model, const char *folder, enum model_precision precision,
-                                        const char *vocabulary);
+/* Writes config.json, tokenizer_config.json and model.safetensors, each to a temporary name, synced, then
+ * renamed: a folder that was good before stays good if this fails. vocabulary: a vocab.txt to copy beside
+ * them, or NULL. STATUS_RANGE: a weight is not finite, or too large for F16. Without a head the folder holds
+ * a bare BertModel. */
+STATUS_MUST_USE enum status model_write(const struct model *model, const char *folder,
+                                        enum model_precision precision, const char *vocabulary);
 void model_clear(struct model *model);
 
 #endif

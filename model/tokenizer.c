@@ -50,9 +50,11 @@ static enum status read_vocabulary(struct tokenizer *tokenizer, const char *fold
     char path[FILES_PATH_BYTES];
     enum status status = files_join(path, folder, "vocab.txt");
     if (!status && !files_exist(path))
-        status = status_fail(
-            STATUS_INPUT, "%s: no such file; the tokenizer needs the vocabulary the model was trained with",
-            path);
+        status =
+            status_fail(STATUS_INPUT,
+                        "%s: no such file; the tokenizer needs the vocabulary the model was trained with, "
+                        "as a list (a tokenizer.json is not read)",
+                        path);
     if (!status)
         status = vocabulary_open(&tokenizer->vocabulary, path);
     for (int i = 0; !status && i < SPECIALS; i++) {
