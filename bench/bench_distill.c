@@ -1,0 +1,159 @@
+/* How fast a stage-1 distillation step is, against the matrix products it consists of.
+ *
+ *     bench_distill [SEQUENCES [LENGTH [THREADS [ROUNDS]]]]
+ *
+ * A step: teacher forward, student forward and backward, AdamW, on MiniLM size (6 layers, hidden 384, 12
+ * heads, 1536 feed-forward, vocabulary 30522). The yardstick runs only the products of a step, linear layers
+ * and attention, at the same shapes on the same threads. Both are timed in turn and the fastest round of each
+ * counts, so that other load on the machine falls on both. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "distill/gemm.h"
+#include "distill/linear.h"
+#include "distill/random.h"
+#include "distill/train_step.h"
+
+static double now(void)
+{
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
+}
+
+static void must(enum status status)
+{
+    if (status == STATUS_OK)
+        return;
+    fprintf(stderr, "bench_distill: %s\n", status_message());
+    exit(1);
+}
+
+static void make_set(struct distill_batch *set, size_t sequences, size_t length, uint32_t vocabulary)
+{
+    uint32_t *id = calloc(length * 2, sizeof *id), drawn = 0;
+    distill_batch_init(set);
+    for (size_t i = 0; i < sequences; i++) {
+        size_t n = length / 2 + (size_t)(distill_random_uniform(1, (uint32_t)i) * (double)(length + 1));
+        for (size_t j = 0; j < n; j++)
+            id[j] = (uint32_t)(distill_random_uniform(2, drawn++) * vocabulary);
+        must(distill_batch_add(set, id, NULL, n, 0));
+    }
+    free(id);
+}
+
+/* The products of one linear layer: twice forward, once backward. */
+static void linear(struct distill_trainer *t, const float *w, float *dw, int in, int out)
+{
+    struct distill_layer_state *s = &t->student.layer[0];
+    size_t rows = t->batch.tokens;
+    distill_linear_forward(s->pre, s->act, w, rows, in, out);
+    distill_linear_forward(s->pre, s->act, w, rows, in, out);
+    distill_linear_backward(t->student.dqkv, 0, dw, s->pre, s->act, w, rows, in, out);
+}
+
+/* The products of attention: twice two forward, four backward. */
+static void attention(struct distill_trainer *t, int hidden, int heads)
+{
+    struct distill_layer_state *s = &t->student.layer[0];
+    size_t jobs = t->batch.sequences * (size_t)heads;
+#pragma omp parallel for schedule(dynamic, 4)
+    for (size_t job = 0; job < jobs; job++) {
+        size_t sequence = job / (size_t)heads, head = job % (size_t)heads, first = t->batch.start[sequence];
+        int n = (int)(t->batch.start[sequence + 1] - first), width = hidden / heads, stride = 3 * hidden;
+        float *q = s->qkv + first * (size_t)stride + head * (size_t)width;
+        float *to = s->context + first * (size_t)hidden + head * (size_t)width;
+        float *scores = s->scores + head * t->batch.pairs + t->batch.pair_start[sequence];
+        struct distill_matrix a = {q, stride, false}, b = {q + hidden, stride, true},
+                              v = {q + hidden, stride, false};
+        struct distill_matrix u = {scores, n, false}, turned = {scores, n, true};
+        for (int i = 0; i < 3; i++) {
+            distill_gemm_single(scores, n, n, n, width, a, b, 1, 0);
+            distill_gemm_single(to, hidden, n, width, n, u, v, 1, 0);
+        }
+        distill_gemm_single(to, hidden, n, width, n, turned, v, 1, 0);
+        distill_gemm_single(to, hidden, n, width, n, turned, v, 1, 0);
+    }
+}
+
+static void products(struct distill_trainer *t)
+{
+    const struct model_config *c = &t->weights->config;
+    int hidden = (int)c->hidden, ffn = (int)c->ffn;
+    for (unsigned n = 0; n < c->layers; n++) {
+        struct distill_layer *w = &t->weights->layer[n], *g = &t->gradients.layer[n];
+        linear(t, w->qkv_w, g->qkv_w, hidden, 3 * hidden);
+        linear(t, w->output_w, g->output_w, hidden, hidden);
+        linear(t, w->ffn1_w, g->ffn1_w, hidden, ffn);
+        linear(t, w->ffn2_w, g->ffn2_w, ffn, hidden);
+        attention(t, hidden, (int)c->heads);
+    }
+}
+
+static size_t argument(int argc, char **argv, int i, size_t otherwise)
+{
+    return argc > i ? strtoul(argv[i], NULL, 10) : otherwise;
+}
+
+int main(int argc, char **argv)
+{
+    struct model_config config = {.hidden = 384,
+                                  .layers = 6,
+                                  .heads = 12,
+                                  .ffn = 1536,
+                                  .vocabulary = 30522,
+                                  .positions = 512,
+                                  .types = 2,
+                                  .labels = 2,
+                                  .layer_norm_eps = 1e-12f,
+                                  .softmax_c = 5};
+    size_t sequences = argument(argc, argv, 1, 32), length = argument(argc, argv, 2, 64);
+    size_t rounds = argument(argc, argv, 4, 5);
+    struct distill_weights teacher, student;
+    struct distill_batch set;
+    distill_threads_set((int)argument(argc, argv, 3, 0));
+    make_set(&set, sequences, length, config.vocabulary);
+    must(distill_weights_allocate(&teacher, &config));
+    distill_weights_random(&teacher, 1);
+    config.activation = MODEL_QUAD;
+    config.attention = MODEL_2QUAD;
+    must(distill_weights_allocate(&student, &config));
+    distill_weights_random(&student, 2);
+    struct distill_run run = {.phases = 1, .train = &set, .dev = &set, .teacher = &teacher, .clip = 1};
+    struct distill_phase phase = {
+        .objective = DISTILL_LAYERS, .batch = sequences, .embedding = 1, .hidden = 1, .score = 1};
+    run.phase[0] = phase;
+    struct distill_trainer trainer;
+    must(distill_trainer_init(&trainer, &run, &student));
+    uint32_t *order = calloc(sequences, sizeof *order);
+    for (size_t i = 0; i < sequences; i++)
+        order[i] = (uint32_t)i;
+    double step = 1e9, alone = 1e9;
+    for (size_t i = 0; i < rounds + 1; i++) { /* the first warms up */
+        struct distill_report report;
+        double begin = now();
+        must(distill_trainer_step(&trainer, &phase, order, sequences, i, 1e-5, &report));
+        double middle = now();
+        products(&trainer);
+        double end = now();
+        memset(trainer.gradients.value, 0,
+               trainer.gradients.count * sizeof(float)); /* what the products left */
+        if (i > 0) {
+            step = middle - begin < step ? middle - begin : step;
+            alone = end - middle < alone ? end - middle : alone;
+        }
+    }
+    double tokens = (double)set.tokens;
+    printf("%zu sequences, %zu tokens, %d threads\n", sequences, set.tokens, distill_threads());
+    printf("stage-1 step      %8.1f ms  %8.0f tokens/s\n", step * 1e3, tokens / step);
+    printf("its products only %8.1f ms  %8.0f tokens/s\n", alone * 1e3, tokens / alone);
+    printf("ratio             %8.2f\n", alone / step);
+    distill_trainer_clear(&trainer);
+    distill_weights_clear(&teacher);
+    distill_weights_clear(&student);
+    distill_batch_clear(&set);
+    free(order);
+    return 0;
+}
