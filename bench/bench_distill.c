@@ -51,7 +51,7 @@ static void linear(struct distill_trainer *t, const float *w, float *dw, int in,
     size_t rows = t->batch.tokens;
     distill_linear_forward(s->pre, s->act, w, rows, in, out);
     distill_linear_forward(s->pre, s->act, w, rows, in, out);
-    distill_linear_backward(t->student.dqkv, 0, dw, s->pre, s->act, w, rows, in, out);
+    distill_linear_backward(t->student.dwide, 0, dw, s->pre, s->act, w, rows, in, out);
 }
 
 /* The products of attention: twice two forward, four backward. */
