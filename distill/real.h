@@ -27,8 +27,8 @@ typedef float real;
 #if defined(TREFOIL_SANITIZER) || !defined(__x86_64__)
 #define DISTILL_CLONES
 #else
-#define DISTILL_CLONES                                                                        \
-    __attribute__((target_clones("arch=skylake-avx512", "arch=haswell", "default"), noinline, \
+#define DISTILL_CLONES                                                                     \
+    __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default"), noinline, \
                    optimize("no-math-errno", "no-trapping-math", "no-signed-zeros")))
 #endif
 

@@ -1,0 +1,139 @@
+#include "distill/data.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Cuts tokens to a length: the text of a single sequence at its end; of a pair, one token at a time from
+ * whichever is longer. The [SEP] that closes each part stays. */
+static void shorten(struct tokens *tokens, size_t length)
+{
+    size_t first = 0;
+    while (first < tokens->count && tokens->type[first] == 0)
+        first++;
+    size_t second = tokens->count - first, keep_first = first, keep_second = second;
+    while (keep_first + keep_second > length)
+        if (keep_second > 1 && keep_second >= keep_first)
+            keep_second--;
+        else
+            keep_first--;
+    uint32_t separator = tokens->id[tokens->count - 1];
+    memmove(tokens->id + keep_first, tokens->id + first, keep_second * sizeof *tokens->id);
+    memmove(tokens->type + keep_first, tokens->type + first, keep_second * sizeof *tokens->type);
+    tokens->count = keep_first + keep_second;
+    tokens->id[keep_first - 1] = separator;
+    tokens->id[tokens->count - 1] = separator;
+}
+
+static enum status add_example(struct distill_data *out, struct tokens *tokens,
+                               const struct tokenizer *tokenizer, const struct task_example *example,
+                               bool regression, size_t length)
+{
+    uint32_t *type;
+    enum status status = tokenizer_encode(tokenizer, example->text, example->pair, tokens);
+    if (status != STATUS_OK)
+        return status;
+    if (tokens->count > length) {
+        shorten(tokens, length);
+        out->shortened++;
+    }
+    type = calloc(tokens->count, sizeof *type);
+    if (type == NULL)
+        return status_fail(STATUS_MEMORY, "no memory for %zu tokens", tokens->count);
+    for (size_t i = 0; i < tokens->count; i++)
+        type[i] = tokens->type[i];
+    status = distill_batch_add(&out->set, tokens->id, type, tokens->count,
+                               regression ? (double)example->score : (double)example->label);
+    free(type);
+    return status;
+}
+
+static void take_labels(struct model_config *config, const struct task_data *data)
+{
+    config->labels = data->regression ? 1 : data->labels;
+    config->regression = data->regression;
+    memset(config->label, 0, sizeof config->label);
+    for (uint32_t i = 0; i < config->labels; i++)
+        if (data->label[i][0] != '\0')
+            memcpy(config->label[i], data->label[i], sizeof config->label[i]);
+        else
+            snprintf(config->label[i], sizeof config->label[i], "LABEL_%u", i);
+}
+
+static enum status check(const struct task_data *data, const char *path)
+{
+    if (data->count == 0)
+        return status_fail(STATUS_INPUT, "%s: the file has no examples", path);
+    if (!data->labelled)
+        return status_fail(STATUS_INPUT, "%s: the file has no labels, and training needs them", path);
+    return STATUS_OK;
+}
+
+enum status distill_data_read(struct distill_data *out, struct model_config *config, const struct task *task,
+                              const char *path, const struct tokenizer *tokenizer, size_t length)
+{
+    struct task_data data;
+    struct tokens tokens = {0};
+    *out = (struct distill_data){0};
+    distill_batch_init(&out->set);
+    enum status status = task_read(&data, task, path);
+    if (status != STATUS_OK)
+        return status;
+    status = check(&data, path);
+    if (status == STATUS_OK && config->labels == 0)
+        take_labels(config, &data);
+    if (status == STATUS_OK) {
+        status = task_data_fit(&data, config);
+        if (status != STATUS_OK)
+            status = status_prefix(status, "%s: ", path);
+    }
+    out->skipped = data.skipped;
+    for (size_t i = 0; i < data.count && status == STATUS_OK; i++)
+        status = add_example(out, &tokens, tokenizer, &data.example[i], data.regression, length);
+    tokens_clear(&tokens);
+    task_data_clear(&data);
+    return status;
+}
+
+void distill_data_clear(struct distill_data *data)
+{
+    distill_batch_clear(&data->set);
+}
+
+/* One of the task's metrics; -1 if it cannot be had. */
+static double measure(enum metric metric, const uint32_t *predicted, const uint32_t *gold,
+                      const float *number, const float *wanted, size_t n)
+{
+    double value = -1;
+    if (metric_takes_classes(metric))
+        return metrics_of_classes(metric, predicted, gold, n);
+    return metrics_of_numbers(&value, metric, number, wanted, n) == STATUS_OK ? value : -1;
+}
+
+double distill_data_measure(const float *logits, const struct distill_batch *set, size_t labels,
+                            void *context, char *text, size_t text_bytes)
+{
+    const struct task *task = context;
+    size_t n = set->sequences;
+    bool regression = labels == 1;
+    double first = -1;
+    uint32_t *predicted = calloc(n, sizeof *predicted), *gold = calloc(n, sizeof *gold);
+    float *wanted = calloc(n, sizeof *wanted);
+    if (predicted != NULL && gold != NULL && wanted != NULL) {
+        for (size_t i = 0; i < n; i++) {
+            predicted[i] = metrics_argmax(logits + i * labels, labels);
+            gold[i] = regression ? 0 : (uint32_t)set->label[i];
+            wanted[i] = (float)set->label[i];
+        }
+        enum metric metric = task_metric(task, regression, 0), beside = task_metric(task, regression, 1);
+        first = measure(metric, predicted, gold, logits, wanted, n);
+        int used = snprintf(text, text_bytes, "%s %.4f", metric_name(metric), first);
+        if (beside != METRIC_NONE && used > 0 && (size_t)used < text_bytes)
+            snprintf(text + used, text_bytes - (size_t)used, ", %s %.4f", metric_name(beside),
+                     measure(beside, predicted, gold, logits, wanted, n));
+    }
+    free(predicted);
+    free(gold);
+    free(wanted);
+    return first;
+}
