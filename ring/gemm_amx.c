@@ -14,27 +14,23 @@
 
 #define PRODUCTS_A_THREAD 1e6 /* fewer, about 25 us of work, are not worth waking a thread for */
 
-/* What is worked on at a time, so that it stays in a second-level cache of 2 MiB: limbs of A of up to
- * ROW_TILES rows of tiles, and A_BYTES in all, which bounds the inner dimension. Against them go the tiles of
- * columns of B one after the other; what is deeper is added to C in further rounds. */
+/* What is worked on at a time, so that it stays in a second-level cache of 2 MiB: limbs of A of ROW_TILES
+ * rows of tiles and at most A_BYTES; GROUP columns of tiles of B as deep; and the diagonals of all their
+ * tiles, if the inner dimension is deeper than that. */
 #define ROW_TILES 8
 #define A_BYTES ((size_t)800 << 10)
+#define GROUP 4
 
 struct product {
     struct ring_wide c;
-    size_t ldc, m, k, n;
-    const int64_t *a;
-    size_t lda;
-    const uint8_t *b; /* limbs */
+    size_t ldc, m, n;
+    const uint8_t *a, *b; /* limbs */
+    size_t steps;         /* in all, of a column of tiles of b */
+    size_t depth;         /* steps of this product, */
+    size_t block;         /* of which so many at a time */
+    size_t height, width; /* tiles of a unit of work */
     bool add;
-    int threads;
-    size_t height;       /* tiles of a unit of work, a block of rows against one column */
-    size_t steps, depth; /* of the inner dimension in all, and in one round */
-    uint8_t *limbs;      /* of A, for one round: [row tiles][depth][STEP_BYTES] */
-    char *work;          /* for each thread WORK_BYTES */
 };
-
-#define WORK_BYTES (SUMS_BYTES + TILE)
 
 static bool permitted(void)
 {
@@ -90,78 +86,99 @@ static void pack(struct ring_gemm_matrix *out, const int64_t *b, size_t ldb, boo
                                   out->k, transposed);
 }
 
-/* Tiles [row..row + rows) of one column of tiles of C, over the steps first..first + steps. */
-static void unit(const struct product *p, struct gemm_amx_work *work, size_t row, size_t rows, size_t column,
-                 size_t first, size_t steps)
+/* One unit of C, tiles [row..row + rows) x [column..column + columns). spill: the diagonals of so many tiles.
+ */
+static void unit(const struct product *p, struct gemm_amx_work *work, char *spill, size_t row, size_t rows,
+                 size_t column, size_t columns)
 {
-    const size_t column_bytes = p->steps * STEP_BYTES;
-    const uint8_t *b = p->b + column * column_bytes + first * STEP_BYTES;
-    /* The thread will come to this column next, if all are equally fast. */
-    const bool more = column + (size_t)p->threads < gemm_blocks(p->n, SIDE);
-    const uint8_t *later = more ? b + (size_t)p->threads * column_bytes : b;
-    struct gemm_amx_ahead ahead = {.b = b, .far_bytes = more ? gemm_blocks(steps * STEP_BYTES, rows) : 0};
-    struct gemm_amx_tile tile = {.ldc = p->ldc, .add = p->add || first != 0};
-    tile.columns = (unsigned)gemm_min(SIDE, p->n - column * SIDE);
-    for (size_t i = 0; i < rows; i++) {
-        const size_t at = (row + i) * SIDE;
-        tile.c = ring_wide_at(p->c, at * p->ldc + column * SIDE);
-        tile.rows = (unsigned)gemm_min(SIDE, p->m - at);
-        ahead.far = later + i * ahead.far_bytes;
-        if (i + 1 == rows)
-            ahead.b = later;
-        gemm_amx_multiply(work, &tile, p->limbs + (row + i) * steps * STEP_BYTES, b, steps, &ahead);
+    for (size_t step = 0; step < p->depth; step += p->block) {
+        const size_t steps = gemm_min(p->block, p->depth - step);
+        const bool last = step + steps == p->depth;
+        for (size_t i = 0; i < rows * columns; i++) {
+            const size_t r = row + i % rows, c = column + i / rows;
+            int32_t *kept = (int32_t *)(spill + i * SUMS_BYTES);
+            gemm_amx_tile(work, last ? work->sums[0] : kept, step != 0 ? kept : NULL,
+                          p->a + (r * p->depth + step) * STEP_BYTES,
+                          p->b + (c * p->steps + step) * STEP_BYTES, steps);
+            if (!last)
+                continue;
+            work->finish = (struct gemm_amx_finish){
+                .sums = work->sums[0],
+                .c = ring_wide_at(p->c, r * SIDE * p->ldc + c * SIDE),
+                .ldc = p->ldc,
+                .rows = (unsigned)gemm_min(SIDE, p->m - r * SIDE),
+                .columns = (unsigned)gemm_min(SIDE, p->n - c * SIDE),
+                .add = p->add,
+            };
+            work->sums[0] = work->sums[1];
+            work->sums[1] = (int32_t *)work->finish.sums;
+        }
     }
 }
 
-/* One thread's part of a product. */
-static void share(const struct product *p)
+static size_t workspace_bytes(const struct product *p)
+{
+    return 2 * SUMS_BYTES + TILE + (p->block < p->depth ? p->height * p->width * SUMS_BYTES : 0);
+}
+
+/* All of C, by one thread of however many there are. a: the limbs of A, to be filled. */
+static void share(const struct product *p, uint8_t *packed, const int64_t *a, size_t lda, size_t k,
+                  char *scratch)
 {
 #ifdef _OPENMP
-    char *own = p->work + (size_t)omp_get_thread_num() * WORK_BYTES;
-#else
-    char *own = p->work;
+    scratch += (size_t)omp_get_thread_num() * workspace_bytes(p);
 #endif
+    struct gemm_amx_work work = {.sums = {(int32_t *)scratch, (int32_t *)(scratch + SUMS_BYTES)},
+                                 .dummy = (int32_t *)(scratch + 2 * SUMS_BYTES)};
     const size_t row_tiles = gemm_blocks(p->m, SIDE), column_tiles = gemm_blocks(p->n, SIDE);
-    const size_t units = gemm_blocks(row_tiles, p->height) * column_tiles;
-    struct gemm_amx_work work = {.sums = (int32_t *)own, .dummy = (int32_t *)(own + SUMS_BYTES)};
-    gemm_amx_begin();
-    for (size_t first = 0; first < p->steps; first += p->depth) {
-        const size_t steps = gemm_min(p->depth, p->steps - first), done = first * STEP;
+    const size_t row_units = gemm_blocks(row_tiles, p->height),
+                 column_units = gemm_blocks(column_tiles, p->width);
 #pragma omp for schedule(static)
-        for (size_t row = 0; row < row_tiles; row++)
-            gemm_amx_limbs_of_rows(p->limbs + row * steps * STEP_BYTES, steps,
-                                   p->a + row * SIDE * p->lda + done, p->lda,
-                                   gemm_min(SIDE, p->m - row * SIDE), p->k - done);
+    for (size_t row = 0; row < row_tiles; row++)
+        gemm_amx_limbs_of_rows(packed + row * p->depth * STEP_BYTES, p->depth, a + row * SIDE * lda, lda,
+                               gemm_min(SIDE, p->m - row * SIDE), k);
+    gemm_amx_begin();
 #pragma omp for schedule(dynamic) nowait
-        for (size_t i = 0; i < units; i++) {
-            const size_t row = i / column_tiles * p->height;
-            unit(p, &work, row, gemm_min(p->height, row_tiles - row), i % column_tiles, first, steps);
-        }
-        gemm_amx_finish(&work);
-#pragma omp barrier
+    for (size_t i = 0; i < row_units * column_units; i++) {
+        const size_t row = i / column_units * p->height, column = i % column_units * p->width;
+        unit(p, &work, scratch + 2 * SUMS_BYTES + TILE, row, gemm_min(p->height, row_tiles - row), column,
+             gemm_min(p->width, column_tiles - column));
     }
+    gemm_amx_finish(&work);
     gemm_amx_end();
+}
+
+static void cut(struct product *p, int threads)
+{
+    const size_t row_tiles = gemm_blocks(p->m, SIDE), column_tiles = gemm_blocks(p->n, SIDE);
+    p->height = gemm_blocks(row_tiles, gemm_blocks(row_tiles, ROW_TILES));
+    const size_t most = A_BYTES / (p->height * STEP_BYTES);
+    p->block = gemm_blocks(p->depth, gemm_blocks(p->depth, most));
+    const size_t fair = gemm_blocks(row_tiles, p->height) * column_tiles / (size_t)threads;
+    p->width = fair < 1 ? 1 : gemm_min(fair, GROUP);
 }
 
 static enum status multiply(struct ring_wide c, size_t ldc, size_t m, const int64_t *a, size_t lda,
                             const struct ring_gemm_matrix *b, enum ring_gemm_mode mode)
 {
-    const size_t row_tiles = gemm_blocks(m, SIDE);
-    struct product p = {.c = c, .ldc = ldc, .m = m, .k = b->k, .n = b->n, .a = a, .lda = lda, .b = b->data};
-    p.add = mode == RING_GEMM_ADD;
-    p.threads = gemm_threads((double)m * (double)b->k * (double)b->n / PRODUCTS_A_THREAD);
-    p.height = gemm_blocks(row_tiles, gemm_blocks(row_tiles, ROW_TILES));
-    p.steps = gemm_blocks(b->k, STEP);
-    const size_t most = gemm_min(A_BYTES / (p.height * STEP_BYTES), GEMM_AMX_DEPTH / STEP);
-    p.depth = gemm_blocks(p.steps, gemm_blocks(p.steps, most));
-    const size_t limbs_bytes = row_tiles * p.depth * STEP_BYTES;
-    p.limbs = gemm_scratch(limbs_bytes + (size_t)p.threads * WORK_BYTES);
-    if (p.limbs == NULL)
-        return status_fail(STATUS_MEMORY, "no memory to multiply %zu x %zu by %zu x %zu", m, b->k, b->k,
-                           b->n);
-    p.work = (char *)p.limbs + limbs_bytes;
-#pragma omp parallel num_threads(p.threads) if (p.threads > 1)
-    share(&p);
+    const int threads = gemm_threads((double)m * (double)b->k * (double)b->n / PRODUCTS_A_THREAD);
+    const size_t row_tiles = gemm_blocks(m, SIDE), steps = gemm_blocks(b->k, STEP);
+    for (size_t step = 0; step < steps; step += GEMM_AMX_DEPTH / STEP) {
+        struct product p = {.c = c, .ldc = ldc, .m = m, .n = b->n, .steps = steps};
+        p.b = (const uint8_t *)b->data + step * STEP_BYTES;
+        p.depth = gemm_min(GEMM_AMX_DEPTH / STEP, steps - step);
+        p.add = mode == RING_GEMM_ADD || step != 0;
+        cut(&p, threads);
+        const size_t a_bytes = row_tiles * p.depth * STEP_BYTES;
+        uint8_t *scratch = gemm_scratch(a_bytes + (size_t)threads * workspace_bytes(&p));
+        if (scratch == NULL)
+            return status_fail(STATUS_MEMORY, "no memory to multiply %zu x %zu by %zu x %zu", m, b->k, b->k,
+                               b->n);
+        p.a = scratch;
+        const size_t done = step * STEP, left = b->k - done;
+#pragma omp parallel num_threads(threads) if (threads > 1)
+        share(&p, scratch, a + done, lda, left, (char *)scratch + a_bytes);
+    }
     return STATUS_OK;
 }
 

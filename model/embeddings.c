@@ -1,0 +1,186 @@
+#include "model/embeddings.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "model/config.h"
+#include "model/files.h"
+#include "model/half.h"
+#include "model/safetensors.h"
+
+#define TABLES 3
+#define COPY_BYTES (64 << 20)
+
+struct table {
+    const char *name;
+    size_t rows;
+    float **data;
+};
+
+static void tables_of(struct table out[TABLES], struct model *model)
+{
+    const struct model_config *c = &model->config;
+    out[0] = (struct table){"bert.embeddings.word_embeddings.weight", c->vocabulary, &model->word};
+    out[1] = (struct table){"bert.embeddings.position_embeddings.weight", c->positions, &model->position};
+    out[2] = (struct table){"bert.embeddings.token_type_embeddings.weight", c->types, &model->type};
+}
+
+static enum status find(const struct safetensors_tensor **out, const struct safetensors *file,
+                        const struct table *table, size_t hidden, const char *path)
+{
+    *out = safetensors_find(file, table->name);
+    if (!*out)
+        *out = safetensors_find(file, table->name + strlen("bert."));
+    if (!*out)
+        return status_fail(STATUS_INPUT,
+                           "%s: tensor \"%s\" is missing; the file does not fit its config.json", path,
+                           table->name);
+    if ((*out)->rank != 2 || (*out)->shape[0] != table->rows || (*out)->shape[1] != hidden)
+        return status_fail(STATUS_INPUT,
+                           "%s: tensor \"%s\" has not the shape [%zu, %zu] that config.json asks for", path,
+                           table->name, table->rows, hidden);
+    return STATUS_OK;
+}
+
+/* Shapes are compared with the file before memory is taken for them. */
+static enum status read_tables(struct model *model, const struct safetensors *file, const char *path)
+{
+    const struct safetensors_tensor *found[TABLES];
+    struct table table[TABLES];
+    const size_t hidden = model->config.hidden;
+    size_t elements = 0;
+    enum status status = STATUS_OK;
+    tables_of(table, model);
+    for (int i = 0; !status && i < TABLES; i++) {
+        status = find(&found[i], file, &table[i], hidden, path);
+        elements += table[i].rows * hidden;
+    }
+    if (status)
+        return status;
+    float *at = malloc(elements * sizeof *at);
+    model->memory = at;
+    if (!at)
+        return status_fail(STATUS_MEMORY, "no memory for the embeddings of a model");
+    for (int i = 0; !status && i < TABLES; i++) {
+        *table[i].data = at;
+        status = safetensors_read(file, found[i], at);
+        at += table[i].rows * hidden;
+    }
+    return status;
+}
+
+enum status model_read_embeddings(struct model *out, const char *folder)
+{
+    struct safetensors *file = NULL;
+    char path[FILES_PATH_BYTES];
+    *out = (struct model){0};
+    enum status status = model_config_read(&out->config, folder);
+    if (!status)
+        status = files_join(path, folder, "model.safetensors");
+    if (!status)
+        status = safetensors_open(&file, path);
+    if (!status)
+        status = read_tables(out, file, path);
+    safetensors_close(&file);
+    if (status)
+        model_clear(out);
+    return status;
+}
+
+/* ---- writing ---- */
+
+static bool fits_half(const float *value, size_t count)
+{
+    uint16_t half;
+    for (size_t i = 0; i < count; i++)
+        if (!half_encode_f16(&half, value[i]) || half_decode_f16(half) != value[i])
+            return false;
+    return true;
+}
+
+static enum status write_text(struct files_new *file, const char *folder, const char *name, const char *text)
+{
+    char path[FILES_PATH_BYTES];
+    enum status status = files_join(path, folder, name);
+    if (!status && !text)
+        status = status_fail(STATUS_MEMORY, "out of memory while writing %s", path);
+    if (!status)
+        status = files_new_open(file, path);
+    if (!status)
+        status = files_new_write(file, text, strlen(text));
+    return status ? status : files_new_sync(file);
+}
+
+static enum status write_copy(struct files_new *file, const char *folder, const char *name, const char *from)
+{
+    char path[FILES_PATH_BYTES];
+    char *text = NULL;
+    size_t size;
+    enum status status = files_join(path, from, name);
+    if (!status)
+        status = files_read(&text, &size, path, COPY_BYTES);
+    if (!status)
+        status = write_text(file, folder, name, text);
+    free(text);
+    return status;
+}
+
+static enum status write_tables(struct files_new *file, const char *folder, struct model *model,
+                                enum model_precision precision)
+{
+    char path[FILES_PATH_BYTES];
+    struct safetensors_item item[TABLES];
+    struct table table[TABLES];
+    tables_of(table, model);
+    for (int i = 0; i < TABLES; i++)
+        item[i] =
+            (struct safetensors_item){table[i].name, table[i].rows, model->config.hidden, *table[i].data};
+    enum status status = files_join(path, folder, "model.safetensors");
+    if (!status)
+        status = files_new_open(file, path);
+    if (!status)
+        status = safetensors_write(file, item, TABLES, precision);
+    return status ? status : files_new_sync(file);
+}
+
+/* Numbers the F16 of the source became are written as F16 again; others keep their precision. */
+static enum model_precision precision_of(const struct model *model)
+{
+    const struct model_config *c = &model->config;
+    bool half = fits_half(model->word, (size_t)c->vocabulary * c->hidden) &&
+                fits_half(model->position, (size_t)c->positions * c->hidden) &&
+                fits_half(model->type, (size_t)c->types * c->hidden);
+    return half ? MODEL_F16 : MODEL_F32;
+}
+
+enum status model_write_embeddings(const struct model *model, const char *folder, const char *from)
+{
+    enum { WEIGHTS, VOCABULARY, TOKENIZER, CONFIG, FILES };
+    struct files_new file[FILES] = {FILES_NEW_NONE, FILES_NEW_NONE, FILES_NEW_NONE, FILES_NEW_NONE};
+    struct model tables = *model;
+    const enum model_precision precision = precision_of(model);
+    char *config = model_config_format(&model->config, true, precision);
+    char tokenizer[FILES_PATH_BYTES];
+    enum status status = files_join(tokenizer, from, "tokenizer_config.json");
+    bool copies_tokenizer = !status && files_exist(tokenizer);
+    if (!status)
+        status = files_make_folder(folder);
+    if (!status)
+        status = write_tables(&file[WEIGHTS], folder, &tables, precision);
+    if (!status)
+        status = write_copy(&file[VOCABULARY], folder, "vocab.txt", from);
+    if (!status && copies_tokenizer)
+        status = write_copy(&file[TOKENIZER], folder, "tokenizer_config.json", from);
+    if (!status)
+        status = write_text(&file[CONFIG], folder, "config.json", config);
+    for (int i = 0; !status && i < FILES; i++)
+        if (i != TOKENIZER || copies_tokenizer)
+            status = files_new_rename(&file[i]);
+    if (!status)
+        status = files_sync_folder(folder);
+    for (int i = 0; i < FILES; i++)
+        files_new_discard(&file[i]);
+    free(config);
+    return status;
+}

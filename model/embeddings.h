@@ -1,0 +1,19 @@
+/* The public part of a model, which a client needs to embed its text: the embedding tables and nothing else.
+ *
+ * A public folder holds config.json, tokenizer_config.json, vocab.txt and a model.safetensors with the three
+ * tables bert.embeddings.{word,position,token_type}_embeddings.weight only. */
+#ifndef TREFOIL_MODEL_EMBEDDINGS_H
+#define TREFOIL_MODEL_EMBEDDINGS_H
+
+#include "model/model.h"
+
+/* Reads the tables of a folder, public or whole; every other pointer of out is NULL. model_clear frees it.
+ * Errors as model_read. */
+STATUS_MUST_USE enum status model_read_embeddings(struct model *out, const char *folder);
+
+/* Writes a public folder (made if missing) from the folder of a whole model, weights of which are in model.
+ * F16 where that loses nothing. */
+STATUS_MUST_USE enum status model_write_embeddings(const struct model *model, const char *folder,
+                                                   const char *from);
+
+#endif

@@ -1,0 +1,114 @@
+/* trefoil: one program, a subcommand for each thing a party, a model owner, a client or an operator does. */
+#include <config.h>
+
+#include <cblas.h>
+#include <errno.h>
+#include <locale.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <sodium.h>
+
+#include "parties/command.h"
+
+struct command {
+    const char *name, *summary;
+    int (*run)(int argc, char **argv);
+};
+
+static const struct command commands[] = {
+    {"keygen", "make the key pair of a process", command_keygen},
+    {"party", "run one of the three parties", command_party},
+    {"share", "share a model with the parties", command_share},
+    {"offline", "deal bundles for later inferences", command_offline},
+    {"infer", "classify texts privately", command_infer},
+    {"eval", "evaluate a task, privately and in the clear", command_eval},
+    {"status", "models, bundles and peers of the parties", command_status},
+    {"remove", "remove a model from the parties", command_remove},
+    {"count", "rounds, bytes, store and memory of a model, without running it", command_count},
+    {"tokenize", "texts to token ids", command_tokenize},
+    {"random-model", "write a model of random weights", command_random_model},
+};
+#define COMMANDS (sizeof commands / sizeof *commands)
+
+static void print_help(FILE *out)
+{
+    fprintf(out, "Usage: trefoil COMMAND [OPTION...]\n"
+                 "Private inference of a Transformer classifier among three parties.\n\n");
+    for (size_t i = 0; i < COMMANDS; i++)
+        fprintf(out, "  %-14s %s\n", commands[i].name, commands[i].summary);
+    fprintf(out, "\n  --help, --version\n\n"
+                 "`trefoil COMMAND --help` describes the options of a command; so does trefoil(1).\n"
+                 "Exit status: 0 if all went well, 1 if something failed, 2 for a wrong use.\n");
+}
+
+static const struct command *find(const char *name)
+{
+    for (size_t i = 0; i < COMMANDS; i++)
+        if (strcmp(commands[i].name, name) == 0)
+            return &commands[i];
+    return NULL;
+}
+
+static int refuse(const char *name)
+{
+    fprintf(stderr, "trefoil: there is no command \"%s\"; trefoil --help lists them\n", name);
+    return COMMAND_USAGE;
+}
+
+static int run(const struct command *command, int argc, char **argv)
+{
+    char name[64];
+    snprintf(name, sizeof name, "trefoil %s", command->name);
+    argv[0] = name;
+    /* glibc's message of a wrong option takes this name instead. */
+    program_invocation_name = program_invocation_short_name = name;
+    int result = command->run(argc, argv);
+    if (result == COMMAND_OK && command_flush() != STATUS_OK)
+        result = command_fail(name);
+    return result;
+}
+
+static int help(int argc, char **argv)
+{
+    if (argc < 2) {
+        print_help(stdout);
+        return COMMAND_OK;
+    }
+    const struct command *command = find(argv[1]);
+    char option[] = "--help", *of[] = {argv[1], option, NULL};
+    return command ? run(command, 2, of) : refuse(argv[1]);
+}
+
+int main(int argc, char **argv)
+{
+    argp_program_version = PACKAGE_STRING;
+    argp_err_exit_status = COMMAND_USAGE;
+    setlocale(LC_CTYPE, "");
+    signal(SIGPIPE, SIG_IGN);
+    if (sodium_init() < 0) {
+        fprintf(stderr, "trefoil: cannot start libsodium\n");
+        return COMMAND_FAILED;
+    }
+    /* The ring's kernels call OpenBLAS from threads of their own; whoever wants its threads asks
+     * (command_threads). */
+    openblas_set_num_threads(1);
+    if (argc < 2) {
+        print_help(stderr);
+        return COMMAND_USAGE;
+    }
+    if (strcmp(argv[1], "--version") == 0 || strcmp(argv[1], "-V") == 0) {
+        printf("%s\n", PACKAGE_STRING);
+        return COMMAND_OK;
+    }
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-?") == 0 || strcmp(argv[1], "-h") == 0) {
+        print_help(stdout);
+        return COMMAND_OK;
+    }
+    if (strcmp(argv[1], "help") == 0)
+        return help(argc - 1, argv + 1);
+    const struct command *command = find(argv[1]);
+    return command ? run(command, argc - 1, argv + 1) : refuse(argv[1]);
+}

@@ -1,0 +1,145 @@
+#define _GNU_SOURCE /* asprintf */
+#include "parties/texts.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <sodium.h>
+
+bool text_line_read(struct text_line *line, FILE *file)
+{
+    ssize_t n = getline(&line->text, &line->capacity, file);
+    if (n < 0)
+        return false;
+    line->number++;
+    while (n > 0 && (line->text[n - 1] == '\n' || line->text[n - 1] == '\r'))
+        line->text[--n] = '\0';
+    line->text_length = (size_t)n;
+    line->pair = memchr(line->text, '\t', (size_t)n);
+    line->pair_length = 0;
+    if (line->pair) {
+        *line->pair++ = '\0';
+        line->pair_length = (size_t)(line->text + n - line->pair);
+        line->text_length = (size_t)(line->pair - line->text) - 1;
+    }
+    return true;
+}
+
+void text_line_clear(struct text_line *line)
+{
+    if (line->text)
+        sodium_memzero(line->text, line->capacity);
+    free(line->text);
+    *line = (struct text_line){0};
+}
+
+enum status texts_add(struct texts *texts, const struct tokenizer *tokenizer, const char *text,
+                      const char *pair)
+{
+    if (texts->count == texts->capacity) {
+        size_t capacity = texts->capacity ? 2 * texts->capacity : 64;
+        struct tokens *tokens = realloc(texts->tokens, capacity * sizeof *tokens);
+        if (tokens)
+            texts->tokens = tokens;
+        char **lines = tokens ? realloc(texts->text, capacity * sizeof *lines) : NULL;
+        if (!lines)
+            return status_fail(STATUS_MEMORY, "out of memory for the texts");
+        texts->text = lines;
+        texts->capacity = capacity;
+    }
+    struct tokens *tokens = &texts->tokens[texts->count];
+    *tokens = (struct tokens){0};
+    char *copy;
+    if (asprintf(&copy, "%s%s%s", text, pair ? "\t" : "", pair ? pair : "") < 0)
+        return status_fail(STATUS_MEMORY, "out of memory for the texts");
+    texts->text[texts->count++] = copy;
+    return tokenizer_encode(tokenizer, text, pair, tokens);
+}
+
+static enum status read_lines(struct texts *texts, const struct tokenizer *tokenizer, FILE *file,
+                              const char *name, size_t limit)
+{
+    struct text_line line = {0};
+    enum status status = STATUS_OK;
+    errno = 0;
+    while (!status && text_line_read(&line, file)) {
+        if (strspn(line.text, " ") == line.text_length && !line.pair)
+            continue;
+        status = texts_add(texts, tokenizer, line.text, line.pair);
+        if (!status && limit)
+            status = tokens_check(&texts->tokens[texts->count - 1], limit);
+        if (status)
+            status = status_prefix(status, "%s:%lu: ", name, line.number);
+    }
+    if (!status && ferror(file))
+        status = status_fail(STATUS_IO, "%s: %s", name, strerror(errno));
+    text_line_clear(&line);
+    return status;
+}
+
+enum status texts_read(struct texts *texts, const struct tokenizer *tokenizer, const char *path, size_t limit)
+{
+    if (strcmp(path, "-") == 0)
+        return read_lines(texts, tokenizer, stdin, "standard input", limit);
+    FILE *file = fopen(path, "r");
+    if (!file)
+        return status_fail(STATUS_INPUT, "%s: %s", path, strerror(errno));
+    enum status status = read_lines(texts, tokenizer, file, path, limit);
+    fclose(file);
+    return status;
+}
+
+enum status texts_parse(struct texts *texts, const struct tokenizer *tokenizer, const char *lines,
+                        const char *name, size_t limit)
+{
+    FILE *file = fmemopen((void *)(uintptr_t)lines, strlen(lines), "r");
+    if (!file)
+        return status_fail(STATUS_MEMORY, "%s: %s", name, strerror(errno));
+    enum status status = read_lines(texts, tokenizer, file, name, limit);
+    fclose(file);
+    return status;
+}
+
+void texts_clear(struct texts *texts)
+{
+    for (size_t i = 0; i < texts->count; i++) {
+        tokens_clear(&texts->tokens[i]);
+        sodium_memzero(texts->text[i], strlen(texts->text[i]));
+        free(texts->text[i]);
+    }
+    free(texts->tokens);
+    free(texts->text);
+    *texts = (struct texts){0};
+}
+
+void tokens_cut(struct tokens *tokens, size_t limit)
+{
+    size_t first = 0;
+    while (first < tokens->count && tokens->type[first] == 0)
+        first++;
+    size_t second = tokens->count - first, a = first, b = second;
+    while (a + b > limit && (a > 2 || b > 1)) {
+        if (b > 1 && b >= a)
+            b--;
+        else if (a > 2)
+            a--;
+        else
+            b--;
+    }
+    if (a + b == tokens->count)
+        return;
+    tokens->id[a - 1] = tokens->id[first - 1];
+    if (second) {
+        uint32_t end = tokens->id[tokens->count - 1];
+        memmove(tokens->id + a, tokens->id + first, b * sizeof *tokens->id);
+        memmove(tokens->type + a, tokens->type + first, b);
+        tokens->id[a + b - 1] = end;
+    }
+    tokens->count = a + b;
+}
+
+struct sample tokens_sample(const struct tokens *tokens)
+{
+    return (struct sample){.id = tokens->id, .type = tokens->type, .length = (uint32_t)tokens->count};
+}

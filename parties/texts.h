@@ -1,0 +1,49 @@
+/* Texts to classify or calibrate on: a text a line, a tab before the second one of a pair; and their tokens.
+ */
+#ifndef TREFOIL_PARTIES_TEXTS_H
+#define TREFOIL_PARTIES_TEXTS_H
+
+#include <stdio.h>
+
+#include "model/calibrate.h"
+#include "model/tokenizer.h"
+#include "ring/status.h"
+
+/* One line, without its end. */
+struct text_line {
+    char *text; /* owned */
+    char *pair; /* inside text, or NULL */
+    size_t text_length, pair_length;
+    size_t capacity;
+    unsigned long number; /* from 1 */
+};
+/* Reads the next line into it; false at the end of the file. Start with {0}. A read error is left to ferror.
+ */
+bool text_line_read(struct text_line *line, FILE *file);
+void text_line_clear(struct text_line *line);
+
+/* Many texts, tokenized. */
+struct texts {
+    struct tokens *tokens; /* [count] */
+    char **text;           /* [count] the lines themselves */
+    size_t count, capacity;
+};
+/* Appends one text. */
+STATUS_MUST_USE enum status texts_add(struct texts *texts, const struct tokenizer *tokenizer,
+                                      const char *text, const char *pair);
+/* Appends the lines of a file ("-": standard input), checked against a limit of tokens (0: none); empty lines
+ * are left out. Messages name file and line. */
+STATUS_MUST_USE enum status texts_read(struct texts *texts, const struct tokenizer *tokenizer,
+                                       const char *path, size_t limit);
+/* The same of lines in memory. name: for messages. */
+STATUS_MUST_USE enum status texts_parse(struct texts *texts, const struct tokenizer *tokenizer,
+                                        const char *lines, const char *name, size_t limit);
+/* Wipes and frees. */
+void texts_clear(struct texts *texts);
+
+/* Shortens tokens to a limit as training does: of a pair the longer text loses its end first; [SEP] stays. */
+void tokens_cut(struct tokens *tokens, size_t limit);
+
+struct sample tokens_sample(const struct tokens *tokens);
+
+#endif
