@@ -2,6 +2,8 @@
 #ifndef TREFOIL_TESTS_STORE_SUPPORT_H
 #define TREFOIL_TESTS_STORE_SUPPORT_H
 
+#include <stdbool.h>
+
 #include <check.h>
 
 #include "store/store.h"
