@@ -1,16 +1,11 @@
-#define _GNU_SOURCE /* fallocate */
 #include "store/environment.h"
+#include "store/space.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #define DEFAULT_MAP_BYTES (64ull << 30)
-#define RESERVE_PAGES 512 /* what filling leaves of the map, so that deletions can always run */
-#define AHEAD_PAGES 1024  /* the file is kept this much longer than LMDB needs, see grow_file */
-#define TREE_PAGES 128    /* tree and free-list pages a transaction may write besides its values */
 #define READERS_MAX 512
 
 bool store_no_room(int code)
@@ -116,80 +111,10 @@ static void turn_end(struct store *store)
     pthread_mutex_unlock(&store->turn);
 }
 
-/* Pages that LMDB has on its free list. Each record there starts with its length. */
-static int count_free(struct store *store, uint64_t *pages)
-{
-    MDB_txn *txn;
-    MDB_cursor *cursor = NULL;
-    MDB_val key, data;
-    *pages = 0;
-    int code = mdb_txn_begin(store->env, NULL, MDB_RDONLY, &txn);
-    if (code)
-        return code;
-    code = mdb_cursor_open(txn, 0, &cursor);
-    while (!code && !(code = mdb_cursor_get(cursor, &key, &data, MDB_NEXT))) {
-        size_t count;
-        if (data.mv_size < sizeof count) {
-            code = MDB_CORRUPTED;
-            break;
-        }
-        memcpy(&count, data.mv_data, sizeof count);
-        *pages += count;
-    }
-    if (cursor)
-        mdb_cursor_close(cursor);
-    mdb_txn_abort(txn);
-    return code == MDB_NOTFOUND ? 0 : code;
-}
-
-/* Keeps the file longer than the last page LMDB may reach in this transaction. Two things rest on it: a file
- * shorter than its last page is known to be torn (store_inspect refuses it, LMDB would die of SIGBUS), and on
- * a full disk takes and deletions find blocks that are already theirs. */
-static int grow_file(struct store *store, uint64_t pages, bool must)
-{
-    struct stat stat;
-    if (fstat(store->file, &stat))
-        return errno;
-    if (pages > store->map_pages)
-        pages = store->map_pages;
-    const off_t need = (off_t)(pages * store->page_bytes);
-    if (stat.st_size >= need)
-        return 0;
-    const uint64_t more = pages + STORE_BATCH_BYTES / store->page_bytes;
-    const off_t want = (off_t)((more < store->map_pages ? more : store->map_pages) * store->page_bytes);
-    if (!fallocate(store->file, 0, stat.st_size, want - stat.st_size))
-        return 0;
-    if (must && errno != EOPNOTSUPP)
-        return errno;
-    return ftruncate(store->file, need) ? errno : 0;
-}
-
-static int reserve(struct store *store, enum store_urgency urgency, uint64_t bytes)
-{
-    MDB_envinfo info;
-    int code = mdb_env_info(store->env, &info);
-    if (code)
-        return code;
-    const uint64_t used = info.me_last_pgno + 1, tail = store->map_pages - used;
-    const uint64_t need = bytes / store->page_bytes + TREE_PAGES;
-    const uint64_t eighth = store->map_pages / 8, keep = RESERVE_PAGES < eighth ? RESERVE_PAGES : eighth;
-    const bool fill = urgency == STORE_FILL;
-    if (fill && tail < need + keep) {
-        uint64_t pages;
-        code = count_free(store, &pages);
-        if (!code && tail + pages < need + keep)
-            code = MDB_MAP_FULL;
-        if (code)
-            return code;
-    }
-    code = grow_file(store, used + need + AHEAD_PAGES, fill);
-    return fill ? code : 0;
-}
-
 enum status store_write_begin(struct store *store, enum store_urgency urgency, uint64_t bytes, MDB_txn **out)
 {
     turn_wait(store, urgency);
-    int code = reserve(store, urgency, bytes);
+    int code = store_space_reserve(store, urgency, bytes);
     if (!code)
         code = mdb_txn_begin(store->env, NULL, 0, out);
     if (!code)
@@ -200,7 +125,9 @@ enum status store_write_begin(struct store *store, enum store_urgency urgency, u
 
 enum status store_write_commit(struct store *store, MDB_txn *txn)
 {
-    const int code = mdb_txn_commit(txn);
+    int code = mdb_txn_commit(txn);
+    if (code == EIO && store_space_short(store))
+        code = ENOSPC;
     turn_end(store);
     if (!code)
         return STATUS_OK;

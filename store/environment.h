@@ -52,7 +52,7 @@ enum store_urgency {
     STORE_CLEAN   /* deletion in the background */
 };
 
-/* Waits for the turn, makes sure of space for bytes of values in entries records, begins a write transaction.
+/* Waits for the turn, makes sure of space (bytes: sum of store_space_cost), begins a write transaction.
  * It must be ended by the same thread and without waiting for anything else. */
 STATUS_MUST_USE enum status store_write_begin(struct store *store, enum store_urgency urgency, uint64_t bytes,
                                               MDB_txn **out);

@@ -66,8 +66,8 @@ static enum status check(int file, const char *path, uint64_t file_bytes)
     /* Sound, because the file is always kept longer than what LMDB uses (environment.c, grow_file). */
     if (newest->last_page < 1 || newest->last_page >= file_bytes / page_bytes)
         return store_inspect_torn(path, "it is shorter than it was");
-    struct inspect inspect = {file, path, page_bytes, newest->last_page,
-                              calloc(1, newest->last_page / 8 + 1)};
+    struct inspect inspect = {
+        file, path, page_bytes, newest->last_page, newest->txn, calloc(1, newest->last_page / 8 + 1)};
     if (!inspect.seen)
         return status_fail(STATUS_MEMORY, "no memory to check %s/data.mdb", path);
     status = store_inspect_trees(&inspect, &newest->free_list, &newest->tables);

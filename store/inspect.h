@@ -25,7 +25,7 @@ struct inspect {
     int file;
     const char *path; /* of the store */
     size_t page_bytes;
-    uint64_t last_page;
+    uint64_t last_page, last_txn;
     unsigned char *seen; /* a bit a page: it belongs somewhere */
 };
 

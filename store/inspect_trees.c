@@ -19,9 +19,18 @@
 #define NODE_DUPLICATES 0x04
 #define DEPTH_MAX 32 /* of LMDB's cursors */
 #define KEY_MAX 511
+#define FLAG_INTEGER_KEYS 0x08
 
-/* What a tree is, which decides what its leaves may hold. */
+/* What a tree is, which decides what its leaves may hold and how its keys are ordered. */
 enum kind { FREE_LIST, TABLES, VALUES };
+
+/* A tree on the walk. Keys rise from leaf to leaf, and the separators of its branches stand between them. */
+struct walk {
+    enum kind kind;
+    bool started, separator; /* there was a key before; it was one of a branch */
+    size_t last_bytes;
+    unsigned char last[KEY_MAX];
+};
 
 struct page {
     uint64_t number;
@@ -43,7 +52,7 @@ struct node {
     const unsigned char *key, *data; /* inside the page */
 };
 
-static enum status walk(struct inspect *inspect, uint64_t root, unsigned depth, enum kind kind);
+static enum status walk(struct inspect *inspect, uint64_t root, unsigned depth, struct walk *tree);
 
 static enum status foreign(const struct inspect *inspect)
 {
@@ -90,6 +99,37 @@ static enum status read_node(const struct inspect *inspect, const struct page *p
     out->data = out->key + out->key_bytes;
     if (out->key_bytes > KEY_MAX || at + (size_t)NODE_BYTES + out->key_bytes > inspect->page_bytes)
         return store_inspect_torn(inspect->path, "a key lies outside its page");
+    return STATUS_OK;
+}
+
+static int compare(const struct walk *tree, const unsigned char *key, size_t bytes)
+{
+    if (tree->kind == FREE_LIST) {
+        uint64_t a, b;
+        memcpy(&a, key, sizeof a);
+        memcpy(&b, tree->last, sizeof b);
+        return (a > b) - (a < b);
+    }
+    const int head = memcmp(key, tree->last, bytes < tree->last_bytes ? bytes : tree->last_bytes);
+    return head ? head : (bytes > tree->last_bytes) - (bytes < tree->last_bytes);
+}
+
+static enum status check_order(struct inspect *inspect, struct walk *tree, const struct node *node,
+                               bool separator)
+{
+    uint64_t txn = 0;
+    if (tree->kind == FREE_LIST && node->key_bytes == sizeof txn)
+        memcpy(&txn, node->key, sizeof txn);
+    if (!node->key_bytes ||
+        (tree->kind == FREE_LIST && (node->key_bytes != sizeof txn || txn > inspect->last_txn)))
+        return store_inspect_torn(inspect->path, "a key makes no sense");
+    const int order = tree->started ? compare(tree, node->key, node->key_bytes) : 1;
+    if (order < 0 || (!order && (!tree->separator || separator)))
+        return store_inspect_torn(inspect->path, "its keys are out of order");
+    tree->started = true;
+    tree->separator = separator;
+    tree->last_bytes = node->key_bytes;
+    memcpy(tree->last, node->key, node->key_bytes);
     return STATUS_OK;
 }
 
@@ -142,50 +182,57 @@ static enum status check_free_run(struct inspect *inspect, const struct node *no
     return status;
 }
 
-static enum status check_leaf_node(struct inspect *inspect, const struct page *page, const struct node *node,
-                                   enum kind kind)
+static enum status check_table(struct inspect *inspect, const struct node *node)
 {
+    struct inspect_tree tree;
+    struct walk values = {.kind = VALUES};
+    if (node->size != sizeof tree)
+        return foreign(inspect);
+    memcpy(&tree, node->data, sizeof tree);
+    return tree.flags ? foreign(inspect) : walk(inspect, tree.root, tree.depth, &values);
+}
+
+static enum status check_leaf_node(struct inspect *inspect, const struct page *page, const struct node *node,
+                                   struct walk *tree)
+{
+    const enum kind kind = tree->kind;
     const bool big = node->flags & NODE_BIG, table = node->flags & NODE_TABLE;
     const size_t inside = big ? sizeof(uint64_t) : node->size;
     if (inside > (size_t)((const unsigned char *)page + inspect->page_bytes - node->data))
         return store_inspect_torn(inspect->path, "a value lies outside its page");
     if (node->flags & NODE_DUPLICATES || table != (kind == TABLES) || (table && big))
         return foreign(inspect);
-    if (table) {
-        struct inspect_tree tree;
-        if (node->size != sizeof tree)
-            return foreign(inspect);
-        memcpy(&tree, node->data, sizeof tree);
-        return tree.flags ? foreign(inspect) : walk(inspect, tree.root, tree.depth, VALUES);
-    }
+    if (table)
+        return check_table(inspect, node);
     uint64_t first = 0;
     enum status status = big ? check_run(inspect, node, &first) : STATUS_OK;
     if (kind != FREE_LIST || status)
         return status;
-    if (node->key_bytes != sizeof(uint64_t))
-        return store_inspect_torn(inspect->path, "its free list has a bad key");
     return big ? check_free_run(inspect, node, first) : check_free(inspect, node->data, node->size);
 }
 
-static enum status walk_page(struct inspect *inspect, const struct page *page, unsigned depth, enum kind kind)
+static enum status walk_page(struct inspect *inspect, const struct page *page, unsigned depth,
+                             struct walk *tree)
 {
     const unsigned entries = (page->lower - HEAD_BYTES) / 2u;
     enum status status = STATUS_OK;
     for (unsigned i = 0; !status && i < entries; i++) {
         struct node node = {0};
         status = read_node(inspect, page, i, &node);
+        if (!status && (depth == 1 || i > 0)) /* the first key of a branch stands for "less than all" */
+            status = check_order(inspect, tree, &node, depth > 1);
         if (status)
             break;
         if (depth > 1)
-            status = walk(inspect, (uint64_t)node.flags << 32 | node.size, depth - 1, kind);
+            status = walk(inspect, (uint64_t)node.flags << 32 | node.size, depth - 1, tree);
         else
-            status = check_leaf_node(inspect, page, &node, kind);
+            status = check_leaf_node(inspect, page, &node, tree);
     }
     return status;
 }
 
 /* depth: of the tree from here down; 1 is a leaf. */
-static enum status walk(struct inspect *inspect, uint64_t root, unsigned depth, enum kind kind)
+static enum status walk(struct inspect *inspect, uint64_t root, unsigned depth, struct walk *tree)
 {
     if (root == UINT64_MAX)
         return depth ? store_inspect_torn(inspect->path, "a root is missing") : STATUS_OK;
@@ -205,7 +252,7 @@ static enum status walk(struct inspect *inspect, uint64_t root, unsigned depth, 
                     page->upper > inspect->page_bytes))
         status = store_inspect_torn(inspect->path, "a page has no sensible bounds");
     if (!status)
-        status = walk_page(inspect, page, depth, kind);
+        status = walk_page(inspect, page, depth, tree);
     free(page);
     return status;
 }
@@ -213,6 +260,9 @@ static enum status walk(struct inspect *inspect, uint64_t root, unsigned depth, 
 enum status store_inspect_trees(struct inspect *inspect, const struct inspect_tree *free_list,
                                 const struct inspect_tree *tables)
 {
-    enum status status = walk(inspect, free_list->root, free_list->depth, FREE_LIST);
-    return status ? status : walk(inspect, tables->root, tables->depth, TABLES);
+    struct walk free_walk = {.kind = FREE_LIST}, tables_walk = {.kind = TABLES};
+    if (free_list->flags != FLAG_INTEGER_KEYS || tables->flags)
+        return foreign(inspect);
+    enum status status = walk(inspect, free_list->root, free_list->depth, &free_walk);
+    return status ? status : walk(inspect, tables->root, tables->depth, &tables_walk);
 }

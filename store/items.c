@@ -5,6 +5,8 @@
 
 #include <sodium.h>
 
+#include "store/space.h"
+
 #define NONCE_BYTES crypto_aead_xchacha20poly1305_ietf_NPUBBYTES
 #define TAG_BYTES crypto_aead_xchacha20poly1305_ietf_ABYTES
 #define HEAD_BYTES (NONCE_BYTES + 8)
@@ -125,7 +127,7 @@ static enum status flush(struct store_content *content)
     if (!content->batch_bytes)
         return STATUS_OK;
     MDB_txn *txn;
-    enum status status = batch_begin(content, content->batch_bytes, &txn);
+    enum status status = batch_begin(content, content->batch_cost, &txn);
     if (status)
         return status;
     for (size_t at = 0; !status && at < content->batch_bytes;) {
@@ -139,7 +141,7 @@ static enum status flush(struct store_content *content)
         at += head.bytes;
     }
     status = batch_end(content, txn, status, content->batch_bytes);
-    content->batch_bytes = 0;
+    content->batch_bytes = content->batch_cost = 0;
     return status;
 }
 
@@ -175,6 +177,7 @@ static enum status put_waiting(struct store_content *content, uint32_t item, con
         memcpy(at, &head, sizeof head);
         seal(at + sizeof head, content, item, chunk, data, bytes);
         content->batch_bytes += sizeof head + head.bytes;
+        content->batch_cost += store_space_cost(content->store, head.bytes);
     }
     return STATUS_OK;
 }
@@ -185,7 +188,8 @@ static enum status put_direct(struct store_content *content, uint32_t item, cons
     for (uint32_t first = 0; first < chunks; first += step) {
         const uint32_t last = chunks - first < step ? chunks : first + step;
         MDB_txn *txn;
-        enum status status = batch_begin(content, (last - first) * (size_t)(STORE_CHUNK_BYTES + 64), &txn);
+        enum status status =
+            batch_begin(content, (last - first) * store_space_cost(content->store, STORE_CHUNK_BYTES), &txn);
         if (status)
             return status;
         size_t written = 0;
@@ -323,5 +327,5 @@ void store_content_clear(struct store_content *content)
     sodium_memzero(&content->key, sizeof content->key);
     free(content->batch);
     content->batch = NULL;
-    content->batch_bytes = content->batch_room = 0;
+    content->batch_bytes = content->batch_cost = content->batch_room = 0;
 }

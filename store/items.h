@@ -25,7 +25,7 @@ struct store_content {
     struct store_record record;
     struct store_key key;
     unsigned char *batch; /* chunks sealed and not yet written */
-    size_t batch_bytes, batch_room;
+    size_t batch_bytes, batch_cost, batch_room;
     bool failed; /* a batch could not be written: the content can never be ready */
 };
 
