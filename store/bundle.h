@@ -16,6 +16,10 @@ struct store_bundle *store_bundle_new(struct store *store, const struct store_na
  */
 void store_bundle_sweep(struct store *store, const unsigned char line[STORE_LINE_BYTES], uint64_t upto);
 
+/* Burns all bundles of all schedules of a model. */
+STATUS_MUST_USE enum status store_burn_model(struct store *store,
+                                             const unsigned char model[STORE_HASH_BYTES]);
+
 /* Calls each(context, record key, record) for the bundles of a line, or of all lines if line is NULL, in
  * rising order of their keys, until it returns false. */
 STATUS_MUST_USE enum status store_bundle_each(struct store *store, MDB_txn *txn, const unsigned char line[],

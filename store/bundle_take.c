@@ -251,3 +251,49 @@ enum status store_burn(struct store *store, const unsigned char model[STORE_HASH
         store_bundle_sweep(store, line, upto);
     return status;
 }
+
+/* The first schedule of a model behind line (which it replaces) with the highest serial it has seen; 0: no
+ * more. */
+static enum status next_line(struct store *store, unsigned char line[STORE_LINE_BYTES], uint64_t *seen)
+{
+    MDB_val key = {STORE_LINE_BYTES, line}, value;
+    MDB_cursor *cursor;
+    MDB_txn *txn;
+    *seen = 0;
+    enum status status = store_read_begin(store, &txn);
+    if (status)
+        return status;
+    int code = mdb_cursor_open(txn, store->marks, &cursor);
+    if (!code) {
+        code = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
+        if (!code && key.mv_size == STORE_LINE_BYTES && !memcmp(key.mv_data, line, STORE_HASH_BYTES)) {
+            struct store_mark mark;
+            memcpy(line, key.mv_data, STORE_LINE_BYTES);
+            status = store_mark_get(store, txn, line, &mark);
+            *seen = mark.seen;
+        }
+        mdb_cursor_close(cursor);
+    }
+    mdb_txn_abort(txn);
+    return code && code != MDB_NOTFOUND ? store_env_fail(store, code, "cannot list schedules") : status;
+}
+
+enum status store_burn_model(struct store *store, const unsigned char model[STORE_HASH_BYTES])
+{
+    static const unsigned char none[STORE_HASH_BYTES];
+    unsigned char line[STORE_LINE_BYTES];
+    uint64_t seen;
+    store_line_key(line, model, none);
+    for (;;) {
+        enum status status = next_line(store, line, &seen);
+        if (!status && seen)
+            status = store_burn(store, model, line + STORE_HASH_BYTES, seen);
+        if (status || !seen)
+            return status;
+        int at = STORE_LINE_BYTES - 1;
+        while (at >= STORE_HASH_BYTES && !++line[at])
+            at--;
+        if (at < STORE_HASH_BYTES)
+            return STATUS_OK;
+    }
+}

@@ -10,13 +10,10 @@
 #define PAGE_BRANCH 0x01
 #define PAGE_LEAF 0x02
 #define PAGE_OVERFLOW 0x04
-#define PAGE_KINDS \
-    0x6F /* branch, leaf, overflow, meta, and the two kinds for duplicates, which we never use */
 #define HEAD_BYTES 16
 #define NODE_BYTES 8 /* size 4 (or child page, low part), flags 2 (or child page, high part), key size 2 */
 #define NODE_BIG 0x01
 #define NODE_TABLE 0x02
-#define NODE_DUPLICATES 0x04
 #define DEPTH_MAX 32 /* of LMDB's cursors */
 #define KEY_MAX 511
 #define FLAG_INTEGER_KEYS 0x08
@@ -84,12 +81,15 @@ static enum status claim(struct inspect *inspect, uint64_t number, uint64_t coun
     return STATUS_OK;
 }
 
+/* Reads entry number index, and marks its bytes in taken, a byte for every two of the page: LMDB moves
+ * entries together by their sizes, so none may overlap another. */
 static enum status read_node(const struct inspect *inspect, const struct page *page, unsigned index,
-                             struct node *out)
+                             bool leaf, unsigned char *taken, struct node *out)
 {
+    const size_t end = inspect->page_bytes;
     uint16_t at;
     memcpy(&at, page->data + 2 * index, sizeof at);
-    if (at < page->upper || at + (size_t)NODE_BYTES > inspect->page_bytes)
+    if (at < page->upper || at % 2 || at + (size_t)NODE_BYTES > end)
         return store_inspect_torn(inspect->path, "an entry lies outside its page");
     const unsigned char *node = (const unsigned char *)page + at;
     memcpy(&out->size, node, 4);
@@ -97,8 +97,13 @@ static enum status read_node(const struct inspect *inspect, const struct page *p
     memcpy(&out->key_bytes, node + 6, 2);
     out->key = node + NODE_BYTES;
     out->data = out->key + out->key_bytes;
-    if (out->key_bytes > KEY_MAX || at + (size_t)NODE_BYTES + out->key_bytes > inspect->page_bytes)
-        return store_inspect_torn(inspect->path, "a key lies outside its page");
+    const size_t data = !leaf ? 0 : out->flags & NODE_BIG ? sizeof(uint64_t) : out->size;
+    const size_t bytes = ((size_t)NODE_BYTES + out->key_bytes + data + 1) / 2 * 2;
+    if (out->key_bytes > KEY_MAX || bytes > end - at)
+        return store_inspect_torn(inspect->path, "an entry lies outside its page");
+    for (size_t i = at / 2; i < (at + bytes) / 2; i++)
+        if (taken[i]++)
+            return store_inspect_torn(inspect->path, "two entries overlap");
     return STATUS_OK;
 }
 
@@ -142,7 +147,7 @@ static enum status check_run(struct inspect *inspect, const struct node *node, u
     enum status status = claim(inspect, *first, pages);
     if (!status)
         status = read_page(inspect, *first, &head, sizeof head);
-    if (!status && (head.number != *first || (head.flags & PAGE_KINDS) != PAGE_OVERFLOW || head.run != pages))
+    if (!status && (head.number != *first || head.flags != PAGE_OVERFLOW || head.run != pages))
         status = store_inspect_torn(inspect->path, "the pages of a value are not its own");
     return status;
 }
@@ -192,15 +197,11 @@ static enum status check_table(struct inspect *inspect, const struct node *node)
     return tree.flags ? foreign(inspect) : walk(inspect, tree.root, tree.depth, &values);
 }
 
-static enum status check_leaf_node(struct inspect *inspect, const struct page *page, const struct node *node,
-                                   struct walk *tree)
+static enum status check_leaf_node(struct inspect *inspect, const struct node *node, struct walk *tree)
 {
     const enum kind kind = tree->kind;
     const bool big = node->flags & NODE_BIG, table = node->flags & NODE_TABLE;
-    const size_t inside = big ? sizeof(uint64_t) : node->size;
-    if (inside > (size_t)((const unsigned char *)page + inspect->page_bytes - node->data))
-        return store_inspect_torn(inspect->path, "a value lies outside its page");
-    if (node->flags & NODE_DUPLICATES || table != (kind == TABLES) || (table && big))
+    if (node->flags & ~(NODE_BIG | NODE_TABLE) || table != (kind == TABLES) || (table && big))
         return foreign(inspect);
     if (table)
         return check_table(inspect, node);
@@ -211,14 +212,15 @@ static enum status check_leaf_node(struct inspect *inspect, const struct page *p
     return big ? check_free_run(inspect, node, first) : check_free(inspect, node->data, node->size);
 }
 
-static enum status walk_page(struct inspect *inspect, const struct page *page, unsigned depth,
-                             struct walk *tree)
+static enum status walk_page(struct inspect *inspect, struct page *page, unsigned depth, struct walk *tree)
 {
     const unsigned entries = (page->lower - HEAD_BYTES) / 2u;
+    unsigned char *taken = (unsigned char *)page + inspect->page_bytes;
     enum status status = STATUS_OK;
+    memset(taken, 0, inspect->page_bytes / 2);
     for (unsigned i = 0; !status && i < entries; i++) {
         struct node node = {0};
-        status = read_node(inspect, page, i, &node);
+        status = read_node(inspect, page, i, depth == 1, taken, &node);
         if (!status && (depth == 1 || i > 0)) /* the first key of a branch stands for "less than all" */
             status = check_order(inspect, tree, &node, depth > 1);
         if (status)
@@ -226,7 +228,7 @@ static enum status walk_page(struct inspect *inspect, const struct page *page, u
         if (depth > 1)
             status = walk(inspect, (uint64_t)node.flags << 32 | node.size, depth - 1, tree);
         else
-            status = check_leaf_node(inspect, page, &node, tree);
+            status = check_leaf_node(inspect, &node, tree);
     }
     return status;
 }
@@ -241,12 +243,12 @@ static enum status walk(struct inspect *inspect, uint64_t root, unsigned depth, 
     enum status status = claim(inspect, root, 1);
     if (status)
         return status;
-    struct page *page = malloc(inspect->page_bytes);
+    struct page *page = malloc(inspect->page_bytes * 3 / 2);
     if (!page)
         return status_fail(STATUS_MEMORY, "no memory to check %s/data.mdb", inspect->path);
     status = read_page(inspect, root, page, inspect->page_bytes);
-    const unsigned kind_wanted = depth > 1 ? PAGE_BRANCH : PAGE_LEAF, least = depth > 1 ? 2 : 0;
-    if (!status && (page->number != root || (page->flags & PAGE_KINDS) != kind_wanted))
+    const unsigned kind_wanted = depth > 1 ? PAGE_BRANCH : PAGE_LEAF, least = depth > 1 ? 2 : 1;
+    if (!status && (page->number != root || page->flags != kind_wanted))
         status = store_inspect_torn(inspect->path, "a page is not what it should be");
     if (!status && (page->lower < HEAD_BYTES + 2 * least || page->lower % 2 || page->lower > page->upper ||
                     page->upper > inspect->page_bytes))

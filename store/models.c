@@ -1,5 +1,5 @@
 /* Shared weights and what belongs to a model. */
-#include "store/items.h"
+#include "store/bundle.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -233,9 +233,10 @@ enum status store_model_remove(struct store *store, const unsigned char id[STORE
         return status;
     }
     status = store_write_commit(store, txn);
-    if (!status)
-        store_content_delete(store, store->models, id, STORE_HASH_BYTES, record.id);
-    return status;
+    if (status)
+        return status;
+    store_content_delete(store, store->models, id, STORE_HASH_BYTES, record.id);
+    return store_burn_model(store, id);
 }
 
 struct listed {

@@ -22,13 +22,28 @@ static enum status path_fail(const struct store *store, const char *what, const 
                        file, strerror(code));
 }
 
+/* The entry of a new store in its parent folder. The entries within are synced with the stamp (recovery.c).
+ */
+static int sync_parent(const struct store *store)
+{
+    const int parent = openat(store->folder, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (parent < 0)
+        return errno == EACCES ? 0 : -1; /* enough that it can be passed through */
+    const int code = fsync(parent);
+    close(parent);
+    return code;
+}
+
 static enum status open_folders(struct store *store)
 {
-    if (mkdir(store->path, 0700) && errno != EEXIST)
+    const bool created = !mkdir(store->path, 0700);
+    if (!created && errno != EEXIST)
         return path_fail(store, "create the store", "");
     store->folder = open(store->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (store->folder < 0)
         return path_fail(store, "open the store", "");
+    if (created && sync_parent(store))
+        return path_fail(store, "sync the folder of", "");
     if (mkdirat(store->folder, "keys", 0700) && errno != EEXIST)
         return path_fail(store, "create", "/keys");
     store->keys = openat(store->folder, "keys", O_RDONLY | O_DIRECTORY | O_CLOEXEC);

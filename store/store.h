@@ -4,23 +4,45 @@
  * bundles is only an error message. So a bundle is *taken*: a committed, synced transaction moves it from
  * ready to taken before any byte that depends on it may leave, and nothing ever moves it back.
  *
- *     filling --ready--> ready --take--> taken --gone--> (deleted, keys destroyed)
- *        \________________\______ burn ____________/
+ *     filling --ready--> ready --take--> taken --close--> (deleted, key destroyed)
+ *        \                  \--- burn ----------------------^
+ *         \--- close before ready --------------------------^
  *
  * Serials of one (model, schedule) rise by one; the mark is the highest serial ever taken or burnt here. take
- * accepts only a serial above the mark, raises the mark to it and burns every ready bundle below.
+ * accepts only a serial above the mark, raises the mark to it and burns every ready bundle below. A bundle
+ * still being filled belongs to its handle: burnt, it can never become ready. A taken bundle belongs to its
+ * handle too: a later take does not disturb it.
  *
- * At rest: values are sealed (XChaCha20-Poly1305, libsodium) under a key of their bundle, bound to their
- * name. LMDB keeps deleted bytes in its file, so the bundle keys live outside it, in <path>/keys/, one file
- * each, mode 0600, overwritten and unlinked when the bundle goes.
+ * At rest: values are sealed (XChaCha20-Poly1305, libsodium) under a key of their bundle, bound to its full
+ * name and to their place. LMDB keeps deleted bytes in its file, so the keys live outside it, in PATH/keys/,
+ * one file each, mode 0600, on the disk before the first item, overwritten and unlinked when the bundle goes.
+ * That promises that the file system no longer returns the key; it does not promise that no flash cell,
+ * journal, snapshot or backup holds an old copy of its block. Where that matters, PATH/keys belongs on an
+ * encrypted volume (store/keys.h).
  *
- * A store that was closed uncleanly, restored or copied burns all its ready and filling bundles when it is
- * opened: a "clean" mark is removed at open and written at close; generation and boot id are kept inside and
- * beside LMDB and must agree. The parties also compare generations (store_generation) when they agree on a
- * bundle.
+ * Names, sizes, states and times are not hidden: whoever reads the disk sees how many bundles of which model
+ * there are.
  *
- * Thread safety: every function may be called from any thread; a struct store_bundle belongs to one at a
- * time. */
+ * What is durable when: every transaction is synced as it commits, data pages before the page that makes them
+ * valid. Items are written in batches of up to 8 MiB; when store_bundle_ready returns, all of them and then
+ * the state are on the disk. A power cut at any moment leaves a sound store with its weights and marks.
+ *
+ * A store that was closed uncleanly, restored or copied burns its ready, filling and taken bundles when it is
+ * opened and draws a new generation; weights stay, unfinished uploads go. A "clean" mark is removed, durably,
+ * at open and written at close; with it, in a stamp file beside LMDB, the generation, the boot id of the
+ * machine and the identity of the data file: device, inode, time of its last change. Any disagreement burns,
+ * a reboot of the machine after a clean close too. The parties also compare generations (store_generation)
+ * and marks when they agree on a bundle: that covers what one machine cannot see, such as its own memory and
+ * disk rolled back together.
+ *
+ * Close every bundle and model before the store: a handle still open then counts as an unclean end.
+ *
+ * Errors: messages name the file and what to do. STATUS_FULL leaves nothing half-written: a bundle whose put
+ * failed can only be closed, which gives its space back; taking, burning and closing work in a full store.
+ *
+ * Thread safety: every function may be called from any thread; a struct store_bundle or store_model belongs
+ * to one at a time. Filling threads seal side by side and write in turns; takes and burns go before waiting
+ * batches. */
 #ifndef TREFOIL_STORE_STORE_H
 #define TREFOIL_STORE_STORE_H
 
@@ -52,9 +74,12 @@ struct store_options {
     uint64_t map_bytes; /* LMDB map size; 0: 64 GiB (sparse). Reaching it is STATUS_FULL */
 };
 
-/* Opens or creates. STATUS_STATE if another process has it open; STATUS_FOREIGN for another schema or party;
- * STATUS_CORRUPT for a torn file. Recovers from an unclean end by burning (see above). */
+/* Opens or creates. Recovers from an unclean end by burning (see above).
+ * STATUS_STATE: another process has it open, named by its pid, or this one has. STATUS_FOREIGN: another
+ * schema or party, or another program's database. STATUS_CORRUPT: a torn file; it is inspected before LMDB
+ * maps it. */
 STATUS_MUST_USE enum status store_open(struct store **out, const struct store_options *options);
+/* Takes NULL, leaves NULL. */
 void store_close(struct store **store);
 
 /* A random number that changes whenever the store was burnt by recovery; for the parties to compare. */
@@ -70,74 +95,89 @@ STATUS_MUST_USE enum status store_next_serial(struct store *store,
                                               const unsigned char schedule[STORE_HASH_BYTES],
                                               uint64_t *serial);
 
-/* Starts filling. STATUS_STATE if the serial is not above every one seen. */
+/* Starts filling: the key is on the disk, the serial is seen. STATUS_STATE if the serial is not above every
+ * one seen (two threads that asked for the next serial at once: one of them asks again). The first serial
+ * is 1. */
 STATUS_MUST_USE enum status store_bundle_create(struct store *store, const struct store_name *name,
                                                 struct store_bundle **out);
-/* Appends one item (number item, any order, each once). Written in batches; durable only when ready says so.
- */
+/* Appends one item (number item, any order, each once, from 0 bytes up). data is sealed before the call
+ * returns and may be reused. Written in batches: an error (STATUS_FULL, or STATUS_STATE for an item put
+ * twice) may come with a later put or with ready; after one, the bundle can only be closed. */
 STATUS_MUST_USE enum status store_bundle_put(struct store_bundle *bundle, uint32_t item, const void *data,
                                              size_t bytes);
-/* Syncs everything, then marks the bundle ready, in this order; digest: what the parties will compare at
- * take. */
+/* Writes and syncs everything, then marks the bundle ready, in this order; digest: what the parties will
+ * compare at take. STATUS_STATE if it was burnt while it was being filled. */
 STATUS_MUST_USE enum status store_bundle_ready(struct store_bundle *bundle,
                                                const unsigned char digest[STORE_HASH_BYTES]);
 
-/* The lowest ready serial above the mark and the count of ready bundles; STATUS_OK with count 0 if there is
- * none. */
+/* The lowest ready serial above the mark and the count of ready bundles; STATUS_OK with count 0 (and serial
+ * 0) if there is none. */
 STATUS_MUST_USE enum status store_bundle_next(struct store *store,
                                               const unsigned char model[STORE_HASH_BYTES],
                                               const unsigned char schedule[STORE_HASH_BYTES],
                                               uint64_t *serial, uint64_t *mark, uint64_t *count);
-/* Takes exactly this serial; returns only after the commit is synced. STATUS_EMPTY if it is not ready here
- * (the mark is raised all the same: the serial is burnt). name, digest: as stored. */
+/* Takes exactly this serial; returns only after the commit is synced. name, digest: as stored.
+ * STATUS_EMPTY: it is not ready here; the mark is raised all the same, the serial is burnt. STATUS_STATE: the
+ * serial is not above the mark (taken or burnt before); nothing changes. STATUS_INPUT: a serial above 2^63 -
+ * 1; nothing changes. STATUS_CORRUPT: its key is lost; the bundle is gone. */
 STATUS_MUST_USE enum status store_bundle_take(struct store *store,
                                               const unsigned char model[STORE_HASH_BYTES],
                                               const unsigned char schedule[STORE_HASH_BYTES], uint64_t serial,
                                               struct store_bundle **out);
 const struct store_name *store_bundle_name(const struct store_bundle *bundle);
 const unsigned char *store_bundle_digest(const struct store_bundle *bundle);
-/* Reads one item of a taken bundle; bytes must be exactly what was put. STATUS_CORRUPT if it does not verify.
- */
+/* Reads one item of a taken bundle straight into data, as often as wanted; bytes must be exactly what was
+ * put. STATUS_CORRUPT if it is missing, has another size or does not verify; data is then all zero. */
 STATUS_MUST_USE enum status store_bundle_get(struct store_bundle *bundle, uint32_t item, void *data,
                                              size_t bytes);
-/* Ends a bundle: deletes it and destroys its key if it was taken or never became ready; after
- * store_bundle_ready it only closes the handle. Takes NULL, leaves NULL. */
+/* Ends a bundle: destroys its key and deletes it if it was taken or never became ready; after
+ * store_bundle_ready it only closes the handle. Takes NULL, leaves NULL, and leaves the message of an earlier
+ * failure alone. */
 void store_bundle_close(struct store_bundle **bundle);
-/* Burns every bundle of this schedule with a serial up to and including upto, and raises the mark. */
+/* Burns every ready bundle of this schedule with a serial up to and including upto, and raises the mark to
+ * it; bundles being filled up to it can never become ready. */
 STATUS_MUST_USE enum status store_burn(struct store *store, const unsigned char model[STORE_HASH_BYTES],
                                        const unsigned char schedule[STORE_HASH_BYTES], uint64_t upto);
 
 /* ---- shared weights and what belongs to a model: sealed under a key of the model, kept until removed ----
  */
 struct store_model;
+/* STATUS_STATE if the store has the model already, or it is being uploaded. */
 STATUS_MUST_USE enum status store_model_create(struct store *store,
                                                const unsigned char model[STORE_HASH_BYTES],
                                                struct store_model **out);
+/* As store_bundle_put. */
 STATUS_MUST_USE enum status store_model_put(struct store_model *model, uint32_t item, const void *data,
                                             size_t bytes);
-/* Durable and visible from here on; before, the model does not exist. */
+/* Durable and visible from here on; before, the model does not exist. The handle can then read. */
 STATUS_MUST_USE enum status store_model_ready(struct store_model *model);
+/* STATUS_INPUT if the store has no such model. */
 STATUS_MUST_USE enum status store_model_open(struct store *store, const unsigned char model[STORE_HASH_BYTES],
                                              struct store_model **out);
 /* Size of an item; STATUS_CORRUPT if missing. */
 STATUS_MUST_USE enum status store_model_size(struct store_model *model, uint32_t item, size_t *bytes);
+/* As store_bundle_get. */
 STATUS_MUST_USE enum status store_model_get(struct store_model *model, uint32_t item, void *data,
                                             size_t bytes);
-/* A model that was never made ready is deleted. */
+/* A model that was never made ready is deleted. Takes NULL, leaves NULL. */
 void store_model_close(struct store_model **model);
+/* Deletes the model, destroys its key, and burns its bundles; the marks of its schedules stay. STATUS_INPUT
+ * if the store has no such model. Handles still open on it can read no more. */
 STATUS_MUST_USE enum status store_model_remove(struct store *store,
                                                const unsigned char model[STORE_HASH_BYTES]);
 
-/* Calls each(context, model) for every ready model, newest last. */
+/* Calls each(context, model) for every ready model, newest last. each may call the store. */
 STATUS_MUST_USE enum status
 store_model_list(struct store *store,
                  void (*each)(void *context, const unsigned char model[STORE_HASH_BYTES]), void *context);
-/* Calls each for every (model, schedule) with bundles or a mark. */
+/* One (model, schedule). bytes: what its bundles take as sealed values, those being filled and those taken
+ * too. */
 struct store_count {
     unsigned char model[STORE_HASH_BYTES], schedule[STORE_HASH_BYTES];
     uint32_t bucket, batch;
     uint64_t filling, ready, mark, bytes;
 };
+/* Calls each for every (model, schedule) with bundles or a mark. each may call the store. */
 STATUS_MUST_USE enum status store_bundle_list(struct store *store,
                                               void (*each)(void *context, const struct store_count *count),
                                               void *context);

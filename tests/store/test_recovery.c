@@ -369,6 +369,34 @@ START_TEST(models_are_listed_newest_last_and_removed)
 }
 END_TEST
 
+START_TEST(removing_a_model_burns_its_bundles_and_keeps_its_marks)
+{
+    struct store *store = test_open(test_path("s"));
+    struct store_bundle *bundle;
+    struct store_name name = test_name(4);
+    unsigned char last[STORE_HASH_BYTES];
+    upload(store, test_model, true);
+    test_fill(store, 5, sizes, ITEMS);
+    memset(last, 0xff, sizeof last);
+    memcpy(name.schedule, last, sizeof last);
+    ck_ok(store_bundle_create(store, &name, &bundle));
+    ck_ok(store_bundle_ready(bundle, test_digest));
+    store_bundle_close(&bundle);
+    memcpy(name.model, other_model, sizeof name.model);
+    ck_ok(store_bundle_create(store, &name, &bundle));
+    ck_ok(store_bundle_ready(bundle, test_digest));
+    store_bundle_close(&bundle);
+    ck_ok(store_model_remove(store, test_model));
+    ck_assert_uint_eq(test_mark(store), 5);
+    ck_assert_uint_eq(test_ready_count(store), 0);
+    ck_fails(store_bundle_take(store, test_model, last, 4, &bundle), STATUS_STATE);
+    ck_ok(store_bundle_take(store, other_model, last, 4, &bundle));
+    store_bundle_close(&bundle);
+    ck_assert_uint_eq(test_count_files(test_path("s/keys")), 0);
+    store_close(&store);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("store recovery");
@@ -390,6 +418,7 @@ int main(void)
     tcase_add_test(test, weights_survive_restarts_crashes_and_copies);
     tcase_add_test(test, an_unfinished_upload_vanishes);
     tcase_add_test(test, models_are_listed_newest_last_and_removed);
+    tcase_add_test(test, removing_a_model_burns_its_bundles_and_keeps_its_marks);
     suite_add_tcase(suite, test);
     return test_run(suite);
 }
