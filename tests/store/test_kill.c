@@ -133,19 +133,34 @@ static void victim(const char *path, unsigned clean)
     }
 }
 
-static void pause_random(void)
+static off_t notes_bytes(void)
 {
-    const struct timespec time = {0, (random() % 60 + 1) * 1000000};
+    struct stat stat;
+    ck_assert(!fstat(notes, &stat));
+    return stat.st_size;
+}
+
+static void pause_random(long most_ms)
+{
+    const struct timespec time = {0, random() % (most_ms * 1000000)};
     nanosleep(&time, NULL);
+}
+
+/* A moment within opening and recovery as likely as not, or one after so many notes and a little more. */
+static void wait_random(off_t before)
+{
+    const off_t wanted = before + random() % 4 * (off_t)sizeof(struct entry);
+    for (int i = 0; i < 5000 && notes_bytes() < wanted; i++)
+        usleep(1000);
+    pause_random(wanted == before ? 60 : 15);
 }
 
 static void check_notes(const char *path)
 {
-    struct stat stat;
     struct entry entry;
     uint64_t last = 0, taken = 0, kept = 0;
     bool closing = false;
-    ck_assert(!lseek(notes, 0, SEEK_SET) && !fstat(notes, &stat));
+    ck_assert(!lseek(notes, 0, SEEK_SET));
     while (read(notes, &entry, sizeof entry) == (ssize_t)sizeof entry) {
         ck_assert_msg(entry.note != NOTE_BAD, "bundle %llu was ready and is not whole",
                       (unsigned long long)entry.serial);
@@ -177,11 +192,12 @@ START_TEST(killed_at_random_it_takes_nothing_twice_and_no_half_bundle_is_ready)
     srandom(20240607);
     for (int i = 0; i < KILLS; i++) {
         const unsigned clean = random() % 8 ? 0 : 1;
+        const off_t before = notes_bytes();
         const pid_t child = fork();
         ck_assert(child >= 0);
         if (!child)
             victim(path, clean);
-        pause_random();
+        wait_random(before);
         kill(child, SIGKILL);
         int result;
         ck_assert(waitpid(child, &result, 0) == child);
