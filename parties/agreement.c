@@ -10,7 +10,10 @@
  * every bundle ever agreed on, so two sessions cannot be given the same one. */
 #include <string.h>
 
+#include <sodium.h>
+
 #include "parties/job.h"
+#include "parties/journal.h"
 
 struct offer {
     uint64_t next, count; /* lowest ready serial above the mark; ready bundles */
@@ -74,12 +77,16 @@ static enum status same_bundle(const json_t *message, const char *from, const st
     return status;
 }
 
-/* STATUS_EMPTY is an answer here: *out is NULL. */
+/* Takes and says so before anything is sent that depends on it. STATUS_EMPTY is an answer here: *out is NULL. */
 static enum status try_take(const struct job *job, uint64_t serial, struct store_bundle **out)
 {
+    char nonce[17];
     *out = NULL;
     const enum status status =
         store_bundle_take(job->service->store, job->model->id, job->schedule->hash, serial, out);
+    if (status == STATUS_OK)
+        journal(job->service->config->name, "took bundle %llu, nonce %s", (unsigned long long)serial,
+                sodium_bin2hex(nonce, sizeof nonce, store_bundle_name(*out)->nonce, (sizeof nonce - 1) / 2));
     return status == STATUS_EMPTY || status == STATUS_STATE ? STATUS_OK : status;
 }
 

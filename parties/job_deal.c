@@ -16,6 +16,7 @@
 
 #include "parties/bundle_items.h"
 #include "parties/job.h"
+#include "parties/journal.h"
 
 #define CONTRIBUTION 32
 
@@ -116,7 +117,10 @@ static enum status make_ready(struct dealing *d)
 {
     unsigned char digest[STORE_HASH_BYTES];
     digest_of(&d->name, digest);
-    return store_bundle_ready(d->bundle, digest);
+    const enum status status = store_bundle_ready(d->bundle, digest);
+    if (status == STATUS_OK)
+        journal(d->job->service->config->name, "bundle %llu is ready", (unsigned long long)d->name.serial);
+    return status;
 }
 
 /* ---- P0 ---- */

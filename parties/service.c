@@ -8,6 +8,7 @@
 #include <sodium.h>
 
 #include "parties/job.h"
+#include "parties/journal.h"
 
 #define ACCEPT_WAIT_MS 500
 
@@ -73,6 +74,8 @@ static void finish_job(struct job *job)
 /* A failure here must not leave the others waiting. */
 static void report_failure(struct job *job, enum status status)
 {
+    journal(job->service->config->name, "a request of %s failed (%s): %s", job_peer_name(job, job->client),
+            status_name(status), status_message());
     net_send_error(job->session, job->client, status);
     for (int i = 0; i < 3; i++)
         if (job->service->peer[i] >= 0)

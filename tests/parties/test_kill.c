@@ -1,0 +1,192 @@
+/* Parties killed with SIGKILL at random moments of both phases, restarted, and gone on with. */
+#include <math.h>
+#include <omp.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <sodium.h>
+
+#include "tests/parties/parties.h"
+
+#define KILLS 200
+#define BUCKET 8
+#define TAKEN_MAX 65536
+#define LATEST_MS 250 /* most of the work below is done by then: kills fall before, into and after each step */
+
+static struct parties parties;
+static struct model model;
+static struct folded folded;
+static struct description description;
+static unsigned char id[MODEL_ID_BYTES];
+
+static void wait_ms(long ms)
+{
+    const struct timespec t = {ms / 1000, ms % 1000 * 1000000};
+    nanosleep(&t, NULL);
+}
+
+/* ---- what is interrupted ---- */
+
+static enum status deal_some(uint32_t count, uint32_t *dealt)
+{
+    struct client *client = NULL;
+    struct deal_request r = {.model = id, .bucket = BUCKET, .batch = 1, .count = count};
+    enum status status = client_open(&client, &parties.config[PARTY_OWNER], NULL);
+    if (status == STATUS_OK)
+        status = client_deal(client, &description, &r);
+    client_close(&client);
+    if (dealt)
+        *dealt = r.dealt;
+    return status;
+}
+
+/* A wrong answer would mean spoilt material: the logits must be those of the fixed-point walk. */
+static enum status ask_one(void)
+{
+    struct client *client = NULL;
+    struct question q;
+    float logits[2], fixed[2];
+    omp_set_num_threads(1); /* a team of threads would not survive the forks of this test */
+    question_make(&q, &model, 3 + randombytes_uniform(BUCKET - 3), BUCKET);
+    struct inference i = {.model = id, .bucket = BUCKET, .batch = 1, .embeddings = q.embeddings, .length = &q.length,
+                          .logits = logits};
+    enum status status = client_open(&client, &parties.config[PARTY_OWNER], NULL);
+    if (status == STATUS_OK)
+        status = client_infer(client, &description, &i);
+    client_close(&client);
+    if (status == STATUS_OK) {
+        question_fixed(&q, &description, &folded, fixed);
+        for (int j = 0; j < 2; j++)
+            ck_assert_msg(fabsf(logits[j] - fixed[j]) < 0.02f, "logit %d is %f, not %f", j, (double)logits[j],
+                          (double)fixed[j]);
+    }
+    question_clear(&q);
+    return status;
+}
+
+static void *work(void *argument)
+{
+    int *answers = argument;
+    /* Failures are what a kill causes; wrong answers are caught in ask_one. A kill burns what its party had ready. */
+    if (deal_some(4, NULL) != STATUS_OK)
+        return NULL;
+    for (int i = 0; i < 3; i++)
+        if (ask_one() == STATUS_OK)
+            ++*answers;
+    return NULL;
+}
+
+/* ---- the record of what was taken ---- */
+
+/* No party may have logged the same bundle twice: the line is written after the take and before anything is sent. */
+static int count_taken(int party)
+{
+    static char nonce[TAKEN_MAX][24];
+    char path[300], line[1400];
+    int taken = 0;
+    snprintf(path, sizeof path, "%s/P%d.log", parties.folder, party);
+    FILE *log = fopen(path, "r");
+    ck_assert_ptr_nonnull(log);
+    while (fgets(line, sizeof line, log)) {
+        const char *at = strstr(line, "took bundle ");
+        if (!at || taken == TAKEN_MAX)
+            continue;
+        ck_assert_ptr_nonnull(at = strstr(at, "nonce "));
+        snprintf(nonce[taken], sizeof nonce[taken], "%.16s", at + 6);
+        for (int i = 0; i < taken; i++)
+            ck_assert_str_ne(nonce[i], nonce[taken]);
+        taken++;
+    }
+    fclose(log);
+    return taken;
+}
+
+static void share_model(void)
+{
+    struct client *client = NULL;
+    struct question q[4];
+    struct sample samples[4];
+    parties_tiny_model(&model, 1, 11);
+    ck_ok(model_fold(&model, &folded));
+    for (int i = 0; i < 4; i++) {
+        question_make(&q[i], &model, 4 + (uint32_t)i, BUCKET);
+        samples[i] = (struct sample){q[i].id, NULL, q[i].length};
+    }
+    ck_ok(model_calibrate(&model, &folded, samples, 4, NULL, NULL, &description));
+    ck_ok(client_open(&client, &parties.config[PARTY_OWNER], NULL));
+    ck_ok(client_share(client, &description, &folded, NULL, NULL, id));
+    client_close(&client);
+    for (int i = 0; i < 4; i++)
+        question_clear(&q[i]);
+}
+
+/* The parties find each other again within a second or so. */
+static void until_it_works(void)
+{
+    enum status status = STATUS_TIMEOUT;
+    for (int tries = 0; tries < 20 && status != STATUS_OK; tries++) {
+        status = deal_some(1, NULL);
+        if (status == STATUS_OK)
+            status = ask_one();
+    }
+    ck_assert_msg(status == STATUS_OK, "the parties do not recover: %s", status_message());
+}
+
+START_TEST(no_bundle_is_used_twice_and_none_half_written_is_ready_when_parties_are_killed)
+{
+    parties_init(&parties, 3000);
+    for (int i = 0; i < 3; i++)
+        parties_start(&parties, i);
+    share_model();
+    int answers = 0;
+    for (int kills = 0; kills < KILLS; kills++) {
+        const int victim = (int)randombytes_uniform(3);
+        pthread_t thread;
+        ck_assert_int_eq(pthread_create(&thread, NULL, work, &answers), 0);
+        wait_ms(randombytes_uniform(LATEST_MS));
+        parties_kill(&parties, victim);
+        parties_start(&parties, victim);
+        pthread_join(thread, NULL);
+        if (kills % 20 == 19)
+            until_it_works();
+    }
+    until_it_works();
+    ck_assert_int_gt(answers, KILLS / 10);
+    /* Everything that is called ready is whole: all of it can be spent, and the answers are right. */
+    enum status status = STATUS_OK;
+    int spent = 0;
+    while (status == STATUS_OK) {
+        status = ask_one();
+        spent += status == STATUS_OK;
+    }
+    ck_assert_msg(status == STATUS_EMPTY, "%s: %s", status_name(status), status_message());
+    for (int i = 0; i < 3; i++) {
+        ck_assert_int_eq(parties_stop(&parties, i), 0);
+        ck_assert_int_gt(count_taken(i), 10);
+    }
+    description_clear(&description);
+    folded_clear(&folded);
+    model_clear(&model);
+    parties_clear(&parties);
+}
+END_TEST
+
+int main(void)
+{
+    if (sodium_init() < 0)
+        return 1;
+    Suite *suite = suite_create("parties killed");
+    TCase *tcase = tcase_create("SIGKILL");
+    tcase_set_timeout(tcase, 900);
+    tcase_add_test(tcase, no_bundle_is_used_twice_and_none_half_written_is_ready_when_parties_are_killed);
+    suite_add_tcase(suite, tcase);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_NORMAL);
+    const int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed != 0;
+}
