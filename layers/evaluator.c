@@ -6,25 +6,17 @@
 
 #include "layers/gates.h"
 #include "layers/wide_array.h"
-#include "preprocessing/dpf.h"
 #include "ring/parameters.h"
-
-static void wipe(void *data, size_t bytes)
-{
-    if (data)
-        sodium_memzero(data, bytes);
-    free(data);
-}
+#include "ring/pool.h"
 
 enum status evaluator_init(struct evaluator *e)
 {
     const struct schedule *s = e->schedule;
     e->tensor = calloc(s->tensors + 1, sizeof *e->tensor);
     e->product = calloc(s->gates + 1, sizeof *e->product);
-    e->keys = calloc(s->lookups + 1, sizeof *e->keys);
     e->hot = calloc(s->lookups + 1, sizeof *e->hot);
     e->index = calloc(s->lookups + 1, sizeof *e->index);
-    if (e->tensor && e->product && e->keys && e->hot && e->index)
+    if (e->tensor && e->product && e->hot && e->index)
         return STATUS_OK;
     return status_fail(STATUS_MEMORY, "out of memory for a schedule of %u gates", s->gates);
 }
@@ -32,8 +24,8 @@ enum status evaluator_init(struct evaluator *e)
 static void release_tensor(struct evaluator *e, uint32_t tensor)
 {
     const size_t bytes = tensor_size(&e->schedule->tensor[tensor]) * sizeof(int64_t);
-    wipe(e->tensor[tensor].m, bytes);
-    wipe(e->tensor[tensor].l, bytes);
+    pool_give(e->tensor[tensor].m, bytes);
+    pool_give(e->tensor[tensor].l, bytes);
     e->tensor[tensor] = (struct share){NULL, NULL};
 }
 
@@ -52,25 +44,21 @@ void evaluator_clear(struct evaluator *e)
     for (uint32_t i = 0; e->tensor && i < s->tensors; i++)
         release_tensor(e, i);
     for (uint32_t i = 0; e->product && i < s->gates; i++)
-        wipe(e->product[i], tensor_size(&s->tensor[s->gate[i].out]) * RING_PRODUCT_BYTES);
+        pool_give(e->product[i], tensor_size(&s->tensor[s->gate[i].out]) * RING_PRODUCT_BYTES);
     for (uint32_t i = 0; i < s->lookups; i++) {
         const struct lookup *l = &s->lookup[i];
-        if (e->keys)
-            wipe(e->keys[i], l->count * dpf_key_bytes(l->bits));
         if (e->hot)
-            wipe(e->hot[i], ((size_t)l->count << l->bits) * sizeof(uint64_t));
+            pool_give(e->hot[i], ((size_t)l->count << l->bits) * sizeof(uint64_t));
         if (e->index)
             free(e->index[i]);
     }
     free(e->tensor);
     free(e->product);
-    free(e->keys);
     free(e->hot);
     free(e->index);
     sodium_memzero(&e->seed, sizeof e->seed);
     e->tensor = NULL;
     e->product = NULL;
-    e->keys = NULL;
     e->hot = NULL;
     e->index = NULL;
 }

@@ -114,7 +114,6 @@ struct evaluator {
     struct bundle_label label;
     struct share *tensor;
     void **product;        /* by gate: material; owned, NULL once spent */
-    unsigned char **keys;  /* by lookup: table keys; owned, NULL once expanded */
     uint64_t **hot;        /* by lookup: this party's share of the unit vector at rho, expanded; owned */
     uint16_t **index;      /* by lookup: the opened d */
 
@@ -132,7 +131,7 @@ STATUS_MUST_USE enum status evaluator_init(struct evaluator *evaluator);
 void evaluator_clear(struct evaluator *evaluator);
 
 STATUS_MUST_USE enum status walk_prepare(struct evaluator *evaluator);
-/* Loads a bundle's material and expands its table keys: everything that needs no input. */
+/* Loads a bundle's material, makes its masks and expands its table keys: everything that needs no input. */
 STATUS_MUST_USE enum status walk_warm(struct evaluator *evaluator);
 /* input: this party's additive shares modulo 2^80 of each GATE_INPUT. output: its share modulo 2^32 of the logits. */
 STATUS_MUST_USE enum status walk_online(struct evaluator *evaluator, const struct ring_wide *input, uint32_t *output);

@@ -44,7 +44,8 @@ void walk_count(const struct schedule *s, struct cost *c)
     uint64_t live = 0, most = 0;
     for (uint32_t i = 0; i < s->gates; i++) {
         const struct gate *g = &s->gate[i];
-        live += tensor_size(&s->tensor[g->out]) * 2 * sizeof(int64_t);
+        c->memory_bytes += tensor_size(&s->tensor[g->out]) * sizeof(int64_t); /* masks are all made at the start */
+        live += tensor_size(&s->tensor[g->out]) * sizeof(int64_t);
         most = live > most ? live : most;
         const uint32_t touched[4] = {g->x, g->y, g->add, g->out};
         for (int t = 0; t < 4; t++) {
@@ -52,7 +53,7 @@ void walk_count(const struct schedule *s, struct cost *c)
             for (int u = 0; u < t; u++)
                 again |= touched[u] == touched[t];
             if (!again)
-                live -= tensor_size(&s->tensor[touched[t]]) * 2 * sizeof(int64_t);
+                live -= tensor_size(&s->tensor[touched[t]]) * sizeof(int64_t);
         }
     }
     c->memory_bytes += most;

@@ -10,6 +10,7 @@
 #include "layers/wide_array.h"
 #include "preprocessing/dpf.h"
 #include "ring/parameters.h"
+#include "ring/pool.h"
 
 /* What one walk carries besides the evaluator. */
 struct online {
@@ -22,19 +23,58 @@ struct online {
     void *z; /* the product shares of the gate at hand, ten bytes an element */
 };
 
-/* ---- warming: material and expanded tables, before any input ---- */
+/* ---- warming: material, masks and expanded tables, before any input ---- */
 
+/* g_i or u_i: kept in the store, but for what P1 makes from its stream. */
 static enum status warm_product(struct evaluator *e, uint32_t number)
 {
     const struct gate *g = &e->schedule->gate[number];
     const struct gate_walks *walks = gate_walks(g->kind);
     const size_t n = tensor_size(&e->schedule->tensor[g->out]);
-    if (!walks->product || (e->party == 1 && !walks->fixed))
+    if (!walks->product)
         return STATUS_OK;
-    e->product[number] = wide_allocate(n);
+    e->product[number] = pool_take(n * RING_PRODUCT_BYTES);
     if (!e->product[number])
         return status_fail(STATUS_MEMORY, "out of memory for a bundle");
-    return e->load(e->context, number, PART_PRODUCT, e->product[number], n * RING_PRODUCT_BYTES);
+    if (e->party == 2 || walks->fixed)
+        return e->load(e->context, number, PART_PRODUCT, e->product[number], n * RING_PRODUCT_BYTES);
+    evaluator_stream_product(e, number, e->product[number], n);
+    return STATUS_OK;
+}
+
+/* l of the output: drawn for an opening, mapped for a local gate. */
+static enum status warm_mask(struct evaluator *e, uint32_t number)
+{
+    const struct schedule *s = e->schedule;
+    const struct gate *g = &s->gate[number];
+    const struct gate_walks *walks = gate_walks(g->kind);
+    const size_t n = tensor_size(&s->tensor[g->out]);
+    if (!g->emits && !walks->local)
+        return STATUS_OK;
+    int64_t *l = e->tensor[g->out].l = pool_take(n * sizeof *l);
+    if (!l)
+        return status_fail(STATUS_MEMORY, "out of memory for the masks of a bundle");
+    if (walks->local)
+        return walks->local(s, g, l, e->tensor[g->x].l);
+    struct ring_seed key;
+    ring_stream_key(&key, &e->seed, e->label.data, e->label.bytes, g->out, RING_PURPOSE_MASK);
+    ring_stream_masks(l, n, &key, 0);
+    sodium_memzero(&key, sizeof key);
+    return STATUS_OK;
+}
+
+static enum status expand_keys(struct evaluator *e, uint32_t number, uint32_t index, unsigned char *root,
+                               unsigned char *keys)
+{
+    const struct lookup *l = &e->schedule->lookup[index];
+    struct ring_seed stream;
+    const enum status status = e->load(e->context, number, PART_KEYS, keys, l->count * dpf_key_bytes(l->bits));
+    if (status != STATUS_OK)
+        return status;
+    ring_stream_key(&stream, &e->seed, e->label.data, e->label.bytes, index, RING_PURPOSE_ROOT);
+    ring_stream_bytes(root, (size_t)l->count * DPF_SEED_BYTES, &stream, 0);
+    sodium_memzero(&stream, sizeof stream);
+    return dpf_expand(e->hot[index], l->bits, l->count, e->party, root, keys);
 }
 
 static enum status warm_lookup(struct evaluator *e, uint32_t number)
@@ -43,28 +83,14 @@ static enum status warm_lookup(struct evaluator *e, uint32_t number)
     if (index == SCHEDULE_NONE)
         return STATUS_OK;
     const struct lookup *l = &e->schedule->lookup[index];
-    const size_t seeds = (size_t)l->count * DPF_SEED_BYTES, keys = l->count * dpf_key_bytes(l->bits);
-    const size_t hot = ((size_t)l->count << l->bits) * sizeof(uint64_t);
-    unsigned char *root = malloc(seeds), *key = malloc(keys);
-    e->hot[index] = malloc(hot);
-    enum status status = STATUS_OK;
-    if (!root || !key || !e->hot[index])
-        status = status_fail(STATUS_MEMORY, "out of memory for the tables of a bundle (%zu bytes)", hot);
-    if (status == STATUS_OK)
-        status = e->load(e->context, number, PART_KEYS, key, keys);
-    if (status == STATUS_OK) {
-        struct ring_seed stream;
-        ring_stream_key(&stream, &e->seed, e->label.data, e->label.bytes, index, RING_PURPOSE_ROOT);
-        ring_stream_bytes(root, seeds, &stream, 0);
-        sodium_memzero(&stream, sizeof stream);
-        status = dpf_expand(e->hot[index], l->bits, l->count, e->party, root, key);
-    }
-    if (root)
-        sodium_memzero(root, seeds);
-    if (key)
-        sodium_memzero(key, keys);
-    free(root);
-    free(key);
+    const size_t seeds = (size_t)l->count * DPF_SEED_BYTES, bytes = l->count * dpf_key_bytes(l->bits);
+    unsigned char *root = pool_take(seeds), *keys = pool_take(bytes);
+    e->hot[index] = pool_take(((size_t)l->count << l->bits) * sizeof(uint64_t));
+    const enum status status = root && keys && e->hot[index]
+                                   ? expand_keys(e, number, index, root, keys)
+                                   : status_fail(STATUS_MEMORY, "out of memory for the tables of a bundle");
+    pool_give(root, seeds);
+    pool_give(keys, bytes);
     return status;
 }
 
@@ -74,6 +100,8 @@ enum status walk_warm(struct evaluator *e)
     for (uint32_t i = 0; status == STATUS_OK && i < e->schedule->gates; i++) {
         status = warm_product(e, i);
         if (status == STATUS_OK)
+            status = warm_mask(e, i);
+        if (status == STATUS_OK)
             status = warm_lookup(e, i);
     }
     return status;
@@ -81,47 +109,36 @@ enum status walk_warm(struct evaluator *e)
 
 /* ---- one gate: shares, then the opening's message ---- */
 
-/* z starts from what was dealt: kept material, P1's stream, the client's shares, or nothing. */
+/* z starts from what was dealt, the client's shares, or nothing. */
 static enum status start_product(struct online *o, uint32_t number, size_t n)
 {
     struct evaluator *e = o->e;
     const struct gate *g = &e->schedule->gate[number];
-    const struct gate_walks *walks = gate_walks(g->kind);
     o->z = e->product[number];
     e->product[number] = NULL;
-    if (!o->z)
-        o->z = wide_allocate(n);
+    if (o->z)
+        return STATUS_OK;
+    o->z = pool_take_zero(n * RING_PRODUCT_BYTES);
     if (!o->z)
         return status_fail(STATUS_MEMORY, "out of memory");
     if (g->kind == GATE_INPUT) {
         const struct ring_wide in = o->input[o->inputs++];
         memcpy(wide_view(o->z, n).lo, in.lo, n * sizeof *in.lo);
         memcpy(wide_view(o->z, n).hi, in.hi, n * sizeof *in.hi);
-    } else if (e->clear || !walks->product) {
-        memset(o->z, 0, n * RING_PRODUCT_BYTES);
-        if (e->clear && walks->fixed)
-            return walks->prepare(e, g, wide_view(o->z, n));
-    } else if (e->party == 1 && !walks->fixed) {
-        evaluator_stream_product(e, number, o->z, n);
+    } else if (e->clear && gate_walks(g->kind)->fixed) {
+        return gate_walks(g->kind)->prepare(e, g, wide_view(o->z, n));
     }
     return STATUS_OK;
 }
 
-static enum status make_output_mask(struct online *o, const struct gate *g, size_t n)
+/* Room for m; the mask is there already, or zero in the fixed-point walk. */
+static enum status make_output(struct evaluator *e, const struct gate *g, size_t n)
 {
-    struct evaluator *e = o->e;
     struct share *out = &e->tensor[g->out];
-    out->m = malloc(n * sizeof *out->m);
-    out->l = calloc(n, sizeof *out->l);
-    if (!out->m || !out->l)
-        return status_fail(STATUS_MEMORY, "out of memory");
+    out->m = pool_take(n * sizeof *out->m);
     if (e->clear)
-        return STATUS_OK;
-    struct ring_seed key;
-    ring_stream_key(&key, &e->seed, e->label.data, e->label.bytes, g->out, RING_PURPOSE_MASK);
-    ring_stream_masks(out->l, n, &key, 0);
-    sodium_memzero(&key, sizeof key);
-    return STATUS_OK;
+        out->l = pool_take_zero(n * sizeof *out->l);
+    return out->m && out->l ? STATUS_OK : status_fail(STATUS_MEMORY, "out of memory");
 }
 
 /* The table entry that joins after the shift: the whole value of GATE_TABLE, the intercept of a line. */
@@ -130,7 +147,7 @@ static enum status after_shift(struct online *o, const struct gate *g, uint64_t 
     *after = NULL;
     if (g->lookup == SCHEDULE_NONE)
         return STATUS_OK;
-    *after = malloc(n * sizeof **after);
+    *after = pool_take(n * sizeof **after);
     if (!*after)
         return status_fail(STATUS_MEMORY, "out of memory");
     return table_share(o->e, g->lookup, g->table, *after);
@@ -162,20 +179,18 @@ static enum status queue_opening(struct online *o, uint32_t number, struct ring_
 {
     struct evaluator *e = o->e;
     const struct gate *g = &e->schedule->gate[number];
-    uint64_t *after;
-    enum status status = make_output_mask(o, g, n);
+    uint64_t *after = NULL;
+    enum status status = make_output(e, g, n);
     if (status == STATUS_OK)
         status = after_shift(o, g, &after, n);
     if (status != STATUS_OK)
         return status;
     uint64_t *t = (uint64_t *)e->tensor[g->out].m;
     opening_share(t, z, n, g->shift, e->party, e->clear ? NULL : e->tensor[g->out].l, after);
-    if (after)
-        sodium_memzero(after, n * sizeof *after);
-    free(after);
+    pool_give(after, n * sizeof *after);
     if (e->clear)
         return STATUS_OK;
-    o->received[number] = malloc(n * sizeof(uint64_t));
+    o->received[number] = pool_take(n * sizeof(uint64_t));
     if (!o->received[number])
         return status_fail(STATUS_MEMORY, "out of memory");
     return e->queue(e->context, t, o->received[number], n * RING_WIRE_BYTES);
@@ -196,9 +211,7 @@ static enum status open_gate(struct online *o, uint32_t number)
         if (status == STATUS_OK)
             status = queue_opening(o, number, wide_view(o->z, n), n);
     }
-    if (o->z)
-        sodium_memzero(o->z, n * RING_PRODUCT_BYTES);
-    free(o->z);
+    pool_give(o->z, n * RING_PRODUCT_BYTES);
     o->z = NULL;
     return status;
 }
@@ -208,17 +221,20 @@ static enum status local_gate(struct online *o, const struct gate *g)
     struct evaluator *e = o->e;
     const struct schedule *s = e->schedule;
     const size_t n = tensor_size(&s->tensor[g->out]);
-    const struct share *x = &e->tensor[g->x];
-    struct share *out = &e->tensor[g->out];
-    out->m = malloc(n * sizeof *out->m);
-    out->l = malloc(n * sizeof *out->l);
-    if (!out->m || !out->l)
-        return status_fail(STATUS_MEMORY, "out of memory");
-    const enum status status = gate_walks(g->kind)->local(s, g, out->m, x->m);
-    return status == STATUS_OK ? gate_walks(g->kind)->local(s, g, out->l, x->l) : status;
+    const enum status status = make_output(e, g, n);
+    return status == STATUS_OK ? gate_walks(g->kind)->local(s, g, e->tensor[g->out].m, e->tensor[g->x].m) : status;
 }
 
 /* ---- rounds ---- */
+
+static void release_received(struct online *o, uint32_t number)
+{
+    pool_give(o->received[number],
+              tensor_size(&o->e->schedule->tensor[o->e->schedule->gate[number].out]) * sizeof(uint64_t));
+    free(o->received_index[number]);
+    o->received[number] = NULL;
+    o->received_index[number] = NULL;
+}
 
 /* m = t_1 + t_2 and d = d_1 + d_2, once the peer's summands are here. */
 static void finish_gate(struct online *o, uint32_t number)
@@ -238,10 +254,7 @@ static void finish_gate(struct online *o, uint32_t number)
             e->index[g->index][i] =
                 (uint16_t)((e->index[g->index][i] + o->received_index[number][i]) & ((1u << l->bits) - 1));
     }
-    free(o->received[number]);
-    free(o->received_index[number]);
-    o->received[number] = NULL;
-    o->received_index[number] = NULL;
+    release_received(o, number);
 }
 
 static enum status run_gate(struct online *o, uint32_t number)
@@ -289,10 +302,8 @@ enum status walk_online(struct evaluator *e, const struct ring_wide *input, uint
         status = status_fail(STATUS_MEMORY, "out of memory");
     if (status == STATUS_OK)
         status = run_rounds(&o);
-    for (uint32_t i = 0; o.received && o.received_index && i < e->schedule->gates; i++) {
-        free(o.received[i]);
-        free(o.received_index[i]);
-    }
+    for (uint32_t i = 0; o.received && o.received_index && i < e->schedule->gates; i++)
+        release_received(&o, i);
     free(o.received);
     free(o.received_index);
     return status;
@@ -313,7 +324,7 @@ enum status walk_fixed(const struct schedule *s, const struct static_share *weig
             labels = (uint32_t)n;
         if (s->gate[i].kind != GATE_INPUT)
             continue;
-        void *data = wide_allocate(n);
+        void *data = pool_take(n * RING_PRODUCT_BYTES);
         if (!data) {
             status = status_fail(STATUS_MEMORY, "out of memory");
             break;
@@ -330,8 +341,9 @@ enum status walk_fixed(const struct schedule *s, const struct static_share *weig
         status = walk_online(&e, wide, shares);
     for (uint32_t i = 0; status == STATUS_OK && i < labels; i++)
         output[i] = (int32_t)shares[i];
-    for (uint32_t i = 0; i < inputs; i++)
-        free(wide[i].lo);
+    for (uint32_t i = 0, number = 0; i < s->gates && number < inputs; i++)
+        if (s->gate[i].kind == GATE_INPUT)
+            pool_give(wide[number++].lo, tensor_size(&s->tensor[s->gate[i].out]) * RING_PRODUCT_BYTES);
     free(wide);
     free(shares);
     evaluator_clear(&e);

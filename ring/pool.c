@@ -1,0 +1,130 @@
+#include "ring/pool.h"
+
+#include <pthread.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include <sodium.h>
+
+#include <config.h>
+
+#define ALIGNMENT 64
+/* Smaller buffers are malloc's business. Larger ones are rounded up to one of four sizes an octave, so that a buffer serves
+ * again for tensors of about its size. */
+#define LEAST ((size_t)1 << 18)
+#define CLASSES 160
+
+/* A free buffer's first bytes: the next one of its class. */
+struct idle {
+    struct idle *next;
+};
+
+static struct {
+    pthread_mutex_t lock;
+    struct idle *idle[CLASSES];
+    size_t kept, limit;
+} pool = {.lock = PTHREAD_MUTEX_INITIALIZER, .limit = (size_t)1 << 30};
+
+#ifdef TREFOIL_SANITIZER
+#define POOLED 0
+#else
+#define POOLED 1
+#endif
+
+/* Four steps an octave: 4, 5, 6, 7 times a power of two. */
+static unsigned class_of(size_t bytes, size_t *rounded)
+{
+    size_t unit = LEAST / 4;
+    unsigned octave = 0;
+    while (8 * unit < bytes && octave < CLASSES / 4 - 1) {
+        unit *= 2;
+        octave++;
+    }
+    size_t steps = (bytes + unit - 1) / unit;
+    if (steps < 4)
+        steps = 4;
+    *rounded = steps * unit;
+    return steps == 8 ? 4 * (octave + 1) : 4 * octave + (unsigned)(steps - 4);
+}
+
+static void *map(size_t bytes)
+{
+    void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (p == MAP_FAILED)
+        return NULL;
+    madvise(p, bytes, MADV_HUGEPAGE); /* fewer and larger pages where the kernel has them */
+    madvise(p, bytes, MADV_DONTDUMP); /* a core dump must not hold shares */
+    return p;
+}
+
+void *pool_take(size_t bytes)
+{
+    size_t rounded;
+    if (!POOLED || bytes < LEAST)
+        return aligned_alloc(ALIGNMENT, (bytes + ALIGNMENT) / ALIGNMENT * ALIGNMENT);
+    const unsigned class = class_of(bytes, &rounded);
+    pthread_mutex_lock(&pool.lock);
+    struct idle *found = pool.idle[class];
+    if (found) {
+        pool.idle[class] = found->next;
+        pool.kept -= rounded;
+    }
+    pthread_mutex_unlock(&pool.lock);
+    return found ? (void *)found : map(rounded);
+}
+
+void *pool_take_zero(size_t bytes)
+{
+    void *p = pool_take(bytes);
+    if (p)
+        memset(p, 0, bytes);
+    return p;
+}
+
+void pool_give(void *buffer, size_t bytes)
+{
+    size_t rounded;
+    if (!buffer)
+        return;
+    sodium_memzero(buffer, bytes);
+    if (!POOLED || bytes < LEAST) {
+        free(buffer);
+        return;
+    }
+    const unsigned class = class_of(bytes, &rounded);
+    pthread_mutex_lock(&pool.lock);
+    const int keep = pool.kept + rounded <= pool.limit;
+    if (keep) {
+        struct idle *entry = buffer;
+        entry->next = pool.idle[class];
+        pool.idle[class] = entry;
+        pool.kept += rounded;
+    }
+    pthread_mutex_unlock(&pool.lock);
+    if (!keep)
+        munmap(buffer, rounded);
+}
+
+void pool_trim(void)
+{
+    pthread_mutex_lock(&pool.lock);
+    for (unsigned class = 0; class < CLASSES; class++) {
+        const size_t rounded = (4 + class % 4) * (LEAST / 4 << class / 4);
+        while (pool.idle[class]) {
+            struct idle *entry = pool.idle[class];
+            pool.idle[class] = entry->next;
+            munmap(entry, rounded);
+        }
+    }
+    pool.kept = 0;
+    pthread_mutex_unlock(&pool.lock);
+}
+
+void pool_limit(size_t bytes)
+{
+    pthread_mutex_lock(&pool.lock);
+    pool.limit = bytes;
+    pthread_mutex_unlock(&pool.lock);
+}
