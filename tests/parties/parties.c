@@ -71,7 +71,7 @@ static void fill_config(struct parties *p, int member)
     }
 }
 
-void parties_init(struct parties *p, int timeout_ms)
+void parties_init(struct parties *p, int timeout_ms, bool inproc)
 {
     const char *base = getenv("TMPDIR");
     int port[3];
@@ -83,7 +83,7 @@ void parties_init(struct parties *p, int timeout_ms)
     for (int i = 0; i < PARTIES_MEMBERS; i++)
         ck_ok(net_keygen(p->public_key[i], p->secret_key[i]));
     for (int i = 0; i < 3; i++)
-        snprintf(p->endpoint[i], sizeof p->endpoint[i], "tcp://127.0.0.1:%d", port[i]);
+        snprintf(p->endpoint[i], sizeof p->endpoint[i], "%s%d", inproc ? "inproc://party-" : "tcp://127.0.0.1:", port[i]);
     for (int i = 0; i < PARTIES_MEMBERS; i++)
         fill_config(p, i);
 }
@@ -179,6 +179,21 @@ void parties_tiny_model(struct model *model, uint32_t layers, uint64_t seed)
     strcpy(c.label[0], "no");
     strcpy(c.label[1], "yes");
     ck_ok(random_model_make(model, &c, seed));
+}
+
+#define SAMPLES 8
+
+void parties_calibrate(const struct model *model, const struct folded *folded, uint32_t bucket, struct description *out)
+{
+    struct question q[SAMPLES];
+    struct sample samples[SAMPLES];
+    for (uint32_t i = 0; i < SAMPLES; i++) {
+        question_make(&q[i], model, bucket - i % (bucket - 2), bucket);
+        samples[i] = (struct sample){q[i].id, NULL, q[i].length};
+    }
+    ck_ok(model_calibrate(model, folded, samples, SAMPLES, NULL, NULL, out));
+    for (int i = 0; i < SAMPLES; i++)
+        question_clear(&q[i]);
 }
 
 void question_make(struct question *q, const struct model *model, uint32_t length, uint32_t bucket)

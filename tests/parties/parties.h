@@ -26,8 +26,8 @@ struct parties {
     int timeout_ms;
 };
 
-/* Keys, a temporary folder, endpoints nobody uses. */
-void parties_init(struct parties *parties, int timeout_ms);
+/* Keys, a temporary folder, endpoints nobody uses: tcp on loopback, or inproc for parties that are threads. */
+void parties_init(struct parties *parties, int timeout_ms, bool inproc);
 /* Starts one party in a process of its own; its log goes to FOLDER/P<number>.log. */
 void parties_start(struct parties *parties, int number);
 /* SIGKILL and wait. */
@@ -38,6 +38,10 @@ void parties_clear(struct parties *parties);
 
 /* hidden 16, 2 heads, 1 layer: fast enough to be run many hundred times. */
 void parties_tiny_model(struct model *model, uint32_t layers, uint64_t seed);
+
+/* Calibrates the model on a few random texts of at most bucket tokens. */
+void parties_calibrate(const struct model *model, const struct folded *folded, uint32_t bucket,
+                       struct description *description);
 
 /* A text of random ids, embedded, in a bucket. */
 struct question {

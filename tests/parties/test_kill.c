@@ -108,20 +108,12 @@ static int count_taken(int party)
 static void share_model(void)
 {
     struct client *client = NULL;
-    struct question q[4];
-    struct sample samples[4];
     parties_tiny_model(&model, 1, 11);
     ck_ok(model_fold(&model, &folded));
-    for (int i = 0; i < 4; i++) {
-        question_make(&q[i], &model, 4 + (uint32_t)i, BUCKET);
-        samples[i] = (struct sample){q[i].id, NULL, q[i].length};
-    }
-    ck_ok(model_calibrate(&model, &folded, samples, 4, NULL, NULL, &description));
+    parties_calibrate(&model, &folded, BUCKET, &description);
     ck_ok(client_open(&client, &parties.config[PARTY_OWNER], NULL));
     ck_ok(client_share(client, &description, &folded, NULL, NULL, id));
     client_close(&client);
-    for (int i = 0; i < 4; i++)
-        question_clear(&q[i]);
 }
 
 /* The parties find each other again within a second or so. */
@@ -138,7 +130,7 @@ static void until_it_works(void)
 
 START_TEST(no_bundle_is_used_twice_and_none_half_written_is_ready_when_parties_are_killed)
 {
-    parties_init(&parties, 3000);
+    parties_init(&parties, 3000, false);
     for (int i = 0; i < 3; i++)
         parties_start(&parties, i);
     share_model();

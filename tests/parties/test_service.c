@@ -1,0 +1,196 @@
+/* Three parties in one process over inproc links, so that the thread sanitizer sees all of them; everything else is real. */
+#include <math.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <sodium.h>
+#include <zmq.h>
+
+#include "layers/pooler.h"
+#include "tests/parties/parties.h"
+
+#define BUCKET 16
+
+static struct parties parties;
+static struct service *service[3];
+static pthread_t thread[3];
+static void *context;
+static struct client *owner;
+static struct model model;
+static struct folded folded;
+static struct description description;
+static unsigned char id[MODEL_ID_BYTES];
+
+static void *run(void *argument)
+{
+    return (void *)(intptr_t)service_run(argument);
+}
+
+static void start(void)
+{
+    context = zmq_ctx_new();
+    parties_init(&parties, 10000, true);
+    for (int i = 0; i < 3; i++)
+        ck_ok(service_open(&service[i], &parties.config[i], context));
+    for (int i = 0; i < 3; i++)
+        ck_assert_int_eq(pthread_create(&thread[i], NULL, run, service[i]), 0);
+    ck_ok(client_open(&owner, &parties.config[PARTY_OWNER], context));
+    parties_tiny_model(&model, 2, 5);
+    ck_ok(model_fold(&model, &folded));
+    parties_calibrate(&model, &folded, BUCKET, &description);
+    ck_ok(client_share(owner, &description, &folded, NULL, NULL, id));
+}
+
+static void stop(void)
+{
+    client_close(&owner);
+    for (int i = 0; i < 3; i++) {
+        void *result;
+        service_stop(service[i]);
+        pthread_join(thread[i], &result);
+        ck_assert_int_eq((int)(intptr_t)result, STATUS_OK);
+    }
+    for (int i = 0; i < 3; i++)
+        service_close(&service[i]);
+    zmq_ctx_term(context);
+    description_clear(&description);
+    folded_clear(&folded);
+    model_clear(&model);
+    parties_clear(&parties);
+}
+
+static void deal(uint32_t bucket, uint32_t batch, enum tune tune, uint32_t count, struct deal_request *out)
+{
+    *out = (struct deal_request){.model = id, .bucket = bucket, .batch = batch, .tune = tune, .count = count};
+    ck_ok(client_deal(owner, &description, out));
+    ck_assert_uint_eq(out->dealt, count);
+}
+
+/* One private inference of a batch of random texts; each is compared with the fixed-point walk. */
+static void infer(struct client *client, uint32_t bucket, uint32_t batch, enum tune tune, struct inference *out)
+{
+    const size_t each = (size_t)bucket * model.config.hidden;
+    float *embeddings = malloc(batch * each * sizeof *embeddings);
+    float *logits = calloc(batch * model.config.labels, sizeof *logits), fixed[MODEL_LABELS_MAX];
+    uint32_t length[8];
+    struct question q[8];
+    for (uint32_t b = 0; b < batch; b++) {
+        question_make(&q[b], &model, 2 + randombytes_uniform(bucket - 1), bucket);
+        memcpy(embeddings + b * each, q[b].embeddings, each * sizeof *embeddings);
+        length[b] = q[b].length;
+    }
+    *out = (struct inference){.model = id, .bucket = bucket, .batch = batch, .tune = tune, .embeddings = embeddings,
+                              .length = length, .logits = logits};
+    ck_ok(client_infer(client, &description, out));
+    for (uint32_t b = 0; b < batch; b++) {
+        question_fixed(&q[b], &description, &folded, fixed);
+        for (uint32_t i = 0; i < model.config.labels; i++)
+            ck_assert_float_eq_tol(logits[b * model.config.labels + i], fixed[i], 0.02f);
+        question_clear(&q[b]);
+    }
+    free(embeddings);
+    free(logits);
+}
+
+START_TEST(what_is_counted_is_what_a_run_sends)
+{
+    static const struct {
+        uint32_t bucket, batch;
+        enum tune tune;
+    } shape[] = {{16, 1, TUNE_WAN}, {8, 3, TUNE_WAN}, {16, 2, TUNE_LAN}};
+    for (size_t i = 0; i < sizeof shape / sizeof *shape; i++) {
+        struct schedule s;
+        struct cost cost;
+        struct deal_request dealt;
+        struct inference inference;
+        ck_ok(description_compile(&description, shape[i].bucket, shape[i].batch, shape[i].tune, &s));
+        walk_count(&s, &cost);
+        deal(shape[i].bucket, shape[i].batch, shape[i].tune, 1, &dealt);
+        infer(owner, shape[i].bucket, shape[i].batch, shape[i].tune, &inference);
+        ck_assert_uint_eq(inference.rounds, cost.rounds);
+        ck_assert_uint_eq(inference.bytes, cost.online_bytes);
+        ck_assert_uint_eq(dealt.bytes_p1, cost.offline_p1);
+        ck_assert_uint_eq(dealt.bytes_p2, cost.offline_p2);
+        schedule_clear(&s);
+    }
+}
+END_TEST
+
+START_TEST(an_inference_without_a_bundle_says_so_and_loses_nothing)
+{
+    struct deal_request dealt;
+    struct inference i = {.model = id, .bucket = 16, .batch = 1, .length = (uint32_t[]){4}};
+    float *embeddings = calloc((size_t)16 * model.config.hidden, sizeof *embeddings), logits[2];
+    i.embeddings = embeddings;
+    i.logits = logits;
+    ck_assert_int_eq(client_infer(owner, &description, &i), STATUS_EMPTY);
+    ck_assert_ptr_nonnull(strstr(status_message(), "trefoil offline"));
+    deal(16, 1, TUNE_WAN, 2, &dealt);
+    ck_assert_uint_eq(dealt.ready, 2);
+    infer(owner, 16, 1, TUNE_WAN, &i);
+    infer(owner, 16, 1, TUNE_WAN, &i);
+    free(embeddings);
+}
+END_TEST
+
+static void *ask(void *argument)
+{
+    struct client *client = NULL;
+    struct config config = parties.config[PARTY_OWNER];
+    struct inference i;
+    (void)argument;
+    ck_ok(client_open(&client, &config, context));
+    for (int n = 0; n < 3; n++)
+        infer(client, 8, 1, TUNE_WAN, &i);
+    client_close(&client);
+    return NULL;
+}
+
+START_TEST(dealing_and_inferring_go_on_side_by_side)
+{
+    struct deal_request dealt;
+    pthread_t asking;
+    deal(8, 1, TUNE_WAN, 4, &dealt);
+    ck_assert_int_eq(pthread_create(&asking, NULL, ask, NULL), 0);
+    struct inference i;
+    deal(16, 1, TUNE_WAN, 2, &dealt);
+    infer(owner, 16, 1, TUNE_WAN, &i);
+    infer(owner, 8, 1, TUNE_WAN, &i);
+    pthread_join(asking, NULL);
+}
+END_TEST
+
+START_TEST(a_removed_model_is_gone_at_every_party)
+{
+    struct description again;
+    unsigned char found[MODEL_ID_BYTES];
+    ck_ok(client_describe(owner, NULL, &again, found));
+    ck_assert_mem_eq(found, id, sizeof found);
+    description_clear(&again);
+    ck_ok(client_remove(owner, id));
+    ck_assert_int_eq(client_describe(owner, NULL, &again, found), STATUS_INPUT);
+    struct deal_request r = {.model = id, .bucket = 8, .batch = 1, .count = 1};
+    ck_assert_int_ne(client_deal(owner, &description, &r), STATUS_OK);
+}
+END_TEST
+
+int main(void)
+{
+    if (sodium_init() < 0)
+        return 1;
+    Suite *suite = suite_create("service");
+    TCase *tcase = tcase_create("three parties in one process");
+    tcase_set_timeout(tcase, 300);
+    tcase_add_checked_fixture(tcase, start, stop);
+    tcase_add_test(tcase, what_is_counted_is_what_a_run_sends);
+    tcase_add_test(tcase, an_inference_without_a_bundle_says_so_and_loses_nothing);
+    tcase_add_test(tcase, dealing_and_inferring_go_on_side_by_side);
+    tcase_add_test(tcase, a_removed_model_is_gone_at_every_party);
+    suite_add_tcase(suite, tcase);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_ENV);
+    const int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed != 0;
+}
