@@ -1,6 +1,5 @@
 #include "parties/service.h"
 
-#include <omp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -9,6 +8,7 @@
 
 #include "parties/job.h"
 #include "parties/journal.h"
+#include "ring/threads.h"
 
 #define ACCEPT_WAIT_MS 500
 
@@ -85,7 +85,7 @@ static void report_failure(struct job *job, enum status status)
 static void *run_job(void *argument)
 {
     struct job *job = argument;
-    omp_set_num_threads(job->service->config->threads > 0 ? job->service->config->threads : 1);
+    threads_set(job->service->config->threads);
     const enum status status = dispatch(job);
     if (status != STATUS_OK)
         report_failure(job, status);

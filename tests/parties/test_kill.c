@@ -1,6 +1,5 @@
 /* Parties killed with SIGKILL at random moments of both phases, restarted, and gone on with. */
 #include <math.h>
-#include <omp.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,6 +9,7 @@
 
 #include <sodium.h>
 
+#include "ring/threads.h"
 #include "tests/parties/parties.h"
 
 #define KILLS 200
@@ -50,7 +50,7 @@ static enum status ask_one(void)
     struct client *client = NULL;
     struct question q;
     float logits[2], fixed[2];
-    omp_set_num_threads(1); /* a team of threads would not survive the forks of this test */
+    threads_set(1); /* a team of threads would not survive the forks of this test */
     question_make(&q, &model, 3 + randombytes_uniform(BUCKET - 3), BUCKET);
     struct inference i = {.model = id, .bucket = BUCKET, .batch = 1, .embeddings = q.embeddings, .length = &q.length,
                           .logits = logits};
