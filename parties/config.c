@@ -1,4 +1,3 @@
-#define _GNU_SOURCE /* asprintf */
 #include "parties/config.h"
 
 #include <stdio.h>

@@ -1,4 +1,3 @@
-#define _GNU_SOURCE /* asprintf */
 #include "parties/texts.h"
 
 #include <errno.h>
