@@ -74,6 +74,7 @@ void net_arrival_clear(struct net_arrival *arrival)
     for (size_t i = 0; i < arrival->count; i++)
         zmq_msg_close(&arrival->pieces[i]);
     arrival->count = arrival->bytes = 0;
+    arrival->broken = false;
 }
 
 void net_frame_push(struct net_frame_list *list, struct net_frame *frame)

@@ -84,6 +84,7 @@ struct net_arrival {
     zmq_msg_t route, header;
     zmq_msg_t *pieces;
     size_t count, room, bytes;
+    bool broken; /* it lacked parts, or had more than any frame */
 };
 /* Whether the pieces are those of a payload of this length. */
 bool net_arrival_fits(const struct net_arrival *arrival, uint64_t length);

@@ -144,11 +144,17 @@ static void greeting_came(struct net_hub *hub, struct net_link *link, const stru
     }
 }
 
+static enum net_header_fault read_header(struct net_header *header, struct net_arrival *arrival)
+{
+    if (arrival->broken)
+        return NET_HEADER_FOREIGN;
+    return net_header_read(header, zmq_msg_data(&arrival->header), zmq_msg_size(&arrival->header));
+}
+
 void net_link_came(struct net_hub *hub, struct net_link *link, struct net_arrival *arrival)
 {
     struct net_header header;
-    enum net_header_fault fault =
-        net_header_read(&header, zmq_msg_data(&arrival->header), zmq_msg_size(&arrival->header));
+    enum net_header_fault fault = read_header(&header, arrival);
     int peer = link->peer;
     heard(hub, peer);
     if (fault == NET_HEADER_VERSION && link->dialled)
@@ -219,8 +225,7 @@ static const char *identify(struct net_hub *hub, const char *key, const unsigned
 static void stranger_came(struct net_hub *hub, const char *key, struct net_arrival *arrival)
 {
     struct net_header header;
-    enum net_header_fault fault =
-        net_header_read(&header, zmq_msg_data(&arrival->header), zmq_msg_size(&arrival->header));
+    enum net_header_fault fault = read_header(&header, arrival);
     struct net_link *link = NULL;
     if (fault != NET_HEADER_FOREIGN)
         link = new_link(&arrival->route, zmq_msg_get(&arrival->header, ZMQ_SRCFD));

@@ -59,7 +59,8 @@ static enum status check_peer(const struct net_options *options, size_t index)
         return status_fail(STATUS_INPUT, "peer %s has no role", peer->name);
     if (peer->endpoint != NULL && strlen(peer->endpoint) >= NET_ENDPOINT_MAX)
         return status_fail(STATUS_INPUT, "the endpoint of %s is too long", peer->name);
-    if ((is_secure(peer->endpoint) || is_secure(options->bind)) && !is_key(peer->public_key))
+    bool needed = is_secure(peer->endpoint) || is_secure(options->bind) || peer->public_key[0] != '\0';
+    if (needed && !is_key(peer->public_key))
         return status_fail(STATUS_INPUT, "the public key of %s is not 40 characters of Z85 text", peer->name);
     for (size_t i = 0; i < index; i++) {
         const struct net_peer *other = &options->peers[i];

@@ -342,19 +342,20 @@ void net_link_lost(struct net_hub *hub, struct net_link *link, enum status code,
             at = &(*at)->next;
         *at = link->next;
     }
-    if (was_up && other_link(peer, link)) {
-        /* What the peer sent last may still be under way on the other link, which will end in a moment, too.
-         */
-        peer->doomed = epoch;
-        peer->doom_at = net_now() + GRACE_MS;
-    } else if (was_up) {
-        fail_sessions(hub, index, epoch, code, why);
-    }
+    bool last = !other_link(peer, link);
     if (link->dialled)
         link->again = link->inproc ? net_now() + CALL_AGAIN_MS : 0;
     else
         free(link);
     publish(hub, index);
+    if (was_up && last) {
+        fail_sessions(hub, index, epoch, code, why);
+    } else if (was_up) {
+        /* What the peer sent last may still be under way on the other link, which will end in a moment, too.
+         */
+        peer->doomed = epoch;
+        peer->doom_at = net_now() + GRACE_MS;
+    }
 }
 
 static void greet(struct net_hub *hub, struct net_link *link)

@@ -45,40 +45,38 @@ static bool take_part(struct net_hub *hub, size_t index, zmq_msg_t *part)
     return true;
 }
 
-enum reading { READ_NOTHING, READ_WHOLE, READ_BROKEN };
-
-/* Reads the next message. */
-static enum reading read_message(struct net_hub *hub, void *socket, bool router)
+/* Reads the next message; false when there is none. */
+static bool read_message(struct net_hub *hub, void *socket, bool router)
 {
+    const size_t first = router ? 0 : 1;
     bool good = true, more = true;
-    size_t index = router ? 0 : 1;
+    size_t index = first;
     for (; more; index++) {
         zmq_msg_t part;
         zmq_msg_init(&part);
         if (zmq_msg_recv(&part, socket, ZMQ_DONTWAIT) < 0) {
             zmq_msg_close(&part);
-            return index > (router ? 0 : 1) ? READ_BROKEN : READ_NOTHING;
+            break;
         }
         more = zmq_msg_more(&part) != 0;
         good = good && take_part(hub, index, &part);
         zmq_msg_close(&part);
     }
-    return good && index > 2 ? READ_WHOLE : READ_BROKEN;
+    hub->arrival.broken = !good || more || index < 3;
+    return index > first;
 }
 
 /* Reads what is there, up to a batch; false when the socket was emptied. */
 static bool read_socket(struct net_hub *hub, struct net_link *link)
 {
     for (int i = 0; i < BATCH; i++) {
-        enum reading reading = read_message(hub, link != NULL ? link->socket : hub->router, link == NULL);
-        if (reading == READ_WHOLE && link != NULL)
+        bool some = read_message(hub, link != NULL ? link->socket : hub->router, link == NULL);
+        if (some && link != NULL)
             net_link_came(hub, link, &hub->arrival);
-        else if (reading == READ_WHOLE)
+        else if (some)
             net_router_came(hub, &hub->arrival);
-        else if (reading == READ_BROKEN && link != NULL)
-            net_deliver_fault(hub, link->peer, NULL, NULL);
         net_arrival_clear(&hub->arrival);
-        if (reading == READ_NOTHING)
+        if (!some)
             return false;
     }
     return true;

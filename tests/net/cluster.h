@@ -4,6 +4,8 @@
 
 #include <check.h>
 
+#include <string.h>
+
 #include "net/net.h"
 
 #define ck_ok(call)                                                                          \
