@@ -3,18 +3,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* How much unread data one peer may leave in one session. Parties send ahead while we compute; everyone else
- * sends one input and waits. */
-static size_t box_limit(const struct net_hub *hub, int peer)
+/* How much unread data one peer may leave in one session: credit.c makes honest senders wait before that. */
+static size_t box_limit(const struct net_hub *hub)
 {
-    return net_is_party(hub->peers[peer].role) ? 4 * hub->frame_max : hub->frame_max;
+    return 2 * hub->frame_max;
 }
 
 /* The same for all sessions of a peer that nobody here has opened yet. */
 static bool may_park(const struct net_hub *hub, int peer, size_t bytes)
 {
     const struct net_peer_state *state = &hub->peers[peer];
-    return state->parked_bytes + bytes <= box_limit(hub, peer);
+    return state->parked_bytes + bytes <= (net_is_party(state->role) ? 4 : 1) * hub->frame_max;
 }
 
 static struct net_session *park(struct net_hub *hub, int peer, const struct net_header *header)
@@ -64,9 +63,8 @@ static void keep(struct net_session *session, struct net_box *box, const struct 
     struct net_hub *hub = session->hub;
     size_t bytes = header->length;
     const char *name = hub->peers[box->peer].name;
-    if (box->frames.bytes + bytes > box_limit(hub, box->peer)) {
-        net_box_fail(session, box, STATUS_PEER, "%s sent more than %zu bytes ahead", name,
-                     box_limit(hub, box->peer));
+    if (box->frames.bytes + bytes > box_limit(hub)) {
+        net_box_fail(session, box, STATUS_PEER, "%s sent more than %zu bytes ahead", name, box_limit(hub));
         return;
     }
     if (session->state != NET_SESSION_OPEN && !may_park(hub, box->peer, bytes)) {

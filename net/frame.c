@@ -105,13 +105,13 @@ void net_frame_clear(struct net_frame_list *list)
         net_frame_free(frame);
 }
 
-static void put(unsigned char *out, uint64_t value, int bytes)
+void net_put(unsigned char *out, uint64_t value, int bytes)
 {
     for (int i = 0; i < bytes; i++)
         out[i] = (unsigned char)(value >> (8 * i));
 }
 
-static uint64_t get(const unsigned char *in, int bytes)
+uint64_t net_get(const unsigned char *in, int bytes)
 {
     uint64_t value = 0;
     for (int i = 0; i < bytes; i++)
@@ -126,11 +126,11 @@ void net_header_write(unsigned char out[NET_HEADER_BYTES], const struct net_head
     out[4] = NET_VERSION;
     out[5] = header->kind;
     memcpy(out + 8, header->session.bytes, NET_SESSION_BYTES);
-    put(out + 24, header->serial, 8);
-    put(out + 32, header->label, 4);
-    put(out + 40, header->length, 8);
-    put(out + 48, header->sequence, 8);
-    put(out + 56, header->epoch, 8);
+    net_put(out + 24, header->serial, 8);
+    net_put(out + 32, header->label, 4);
+    net_put(out + 40, header->length, 8);
+    net_put(out + 48, header->sequence, 8);
+    net_put(out + 56, header->epoch, 8);
 }
 
 enum net_header_fault net_header_read(struct net_header *header, const void *data, size_t bytes)
@@ -143,12 +143,12 @@ enum net_header_fault net_header_read(struct net_header *header, const void *dat
     if (in[4] != NET_VERSION)
         return NET_HEADER_VERSION;
     memcpy(header->session.bytes, in + 8, NET_SESSION_BYTES);
-    header->serial = get(in + 24, 8);
-    header->label = (uint32_t)get(in + 32, 4);
-    header->length = get(in + 40, 8);
-    header->sequence = get(in + 48, 8);
-    header->epoch = get(in + 56, 8);
-    if (get(in + 6, 2) != 0 || get(in + 36, 4) != 0)
+    header->serial = net_get(in + 24, 8);
+    header->label = (uint32_t)net_get(in + 32, 4);
+    header->length = net_get(in + 40, 8);
+    header->sequence = net_get(in + 48, 8);
+    header->epoch = net_get(in + 56, 8);
+    if (net_get(in + 6, 2) != 0 || net_get(in + 36, 4) != 0)
         return NET_HEADER_BROKEN;
     if (header->kind == 0 || header->kind >= NET_KINDS || header->epoch == 0)
         return NET_HEADER_BROKEN;

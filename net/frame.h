@@ -43,6 +43,7 @@ enum net_greeting {
     NET_GREETING_BEAT,      /* "still here", empty */
     NET_GREETING_BYE,       /* this process closes its hub, empty */
     NET_GREETING_PARTED,    /* the answer: all that came before the goodbye was read, empty */
+    NET_GREETING_CREDIT,    /* for the header's session: how many payload bytes were read by now (u64) */
     NET_GREETING_REFUSED,   /* instead of a welcome: the reason as text */
 };
 #define NET_HELLO_BYTES (1 + NET_NAME_MAX)
@@ -95,6 +96,10 @@ void net_arrival_clear(struct net_arrival *arrival);
 void net_frame_push(struct net_frame_list *list, struct net_frame *frame);
 struct net_frame *net_frame_pop(struct net_frame_list *list);
 void net_frame_clear(struct net_frame_list *list);
+
+/* Little-endian numbers. */
+void net_put(unsigned char *out, uint64_t value, int bytes);
+uint64_t net_get(const unsigned char *in, int bytes);
 
 void net_header_write(unsigned char out[NET_HEADER_BYTES], const struct net_header *header);
 /* What is wrong with a header. A wrong version leaves nothing else in *header to be trusted. */

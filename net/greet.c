@@ -131,6 +131,10 @@ static void greeting_came(struct net_hub *hub, struct net_link *link, const stru
     case NET_GREETING_PARTED:
         link->parting = false;
         break;
+    case NET_GREETING_CREDIT:
+        if (link->up && link->epoch == header->epoch)
+            net_credit_came(hub, link->peer, header, arrival);
+        break;
     case NET_GREETING_REFUSED:
         if (!link->dialled)
             break;

@@ -318,6 +318,8 @@ static bool take_request(struct net_session *session, struct net_box *box)
     bool good = frame->header.label == 0 && frame->header.length <= NET_TEXT_MAX &&
                 net_frame_text(frame, &session->request, peer->name) == STATUS_OK;
     if (good) {
+        if (net_credit_read(session, box, frame->header.length))
+            net_hub_ring(session->hub);
         session->counters.received[peer->role] += frame->header.length;
         session->counters.received_kind[NET_REQUEST] += frame->header.length;
     }

@@ -89,6 +89,8 @@ struct net_box {
     int peer;
     uint64_t epoch; /* of the process at the other end, 0 as long as none is known */
     uint64_t sequence_in, sequence_out;
+    uint64_t sent, sent_read; /* payload bytes sent, and how many of them the peer says it has read */
+    uint64_t read, read_told; /* payload bytes read here, and how many of them the peer was told of */
     struct net_frame_list frames;
     enum status failed; /* after the frames above, this is what a receive returns */
     char why[NET_WHY];
@@ -155,6 +157,19 @@ void net_deliver(struct net_hub *hub, int peer, const struct net_header *header,
 /* Ends the peer's part in the session because of such a frame; header NULL or an unknown session: counts it.
  */
 void net_deliver_fault(struct net_hub *hub, int peer, const struct net_header *header, const char *what);
+
+/* --- flow control (credit.c): a sender is at most about frame_max bytes ahead of the reader; under lock ---
+ */
+
+/* Notes that a frame was read; returns whether the bell must be rung, as the peer is to be told. */
+bool net_credit_read(struct net_session *session, struct net_box *box, size_t bytes);
+/* The peer says what it has read. */
+void net_credit_came(struct net_hub *hub, int peer, const struct net_header *header,
+                     const struct net_arrival *arrival);
+static inline bool net_credit_left(const struct net_box *box, size_t window)
+{
+    return box->sent - box->sent_read <= window;
+}
 
 /* --- departures: from any thread --- */
 

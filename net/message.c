@@ -25,7 +25,30 @@ static enum status ended(const struct net_session *session, const struct net_box
     return failed == NULL ? STATUS_OK : status_fail(failed->failed, "%s", failed->why);
 }
 
-/* Puts a frame on its way; on success it belongs to the hub. */
+/* Waits until the peer has read enough of what was sent before. The box may have moved meanwhile. */
+static enum status wait_credit(struct net_session *session, int peer, struct net_box **box)
+{
+    struct net_hub *hub = session->hub;
+    struct timespec end;
+    net_deadline(&end, session->timeout_ms);
+    for (bool late = false;;) {
+        *box = net_session_box(session, peer);
+        if (*box == NULL)
+            return status_fail(STATUS_MEMORY, "out of memory for a session");
+        enum status status = ended(session, *box);
+        if (status != STATUS_OK || net_credit_left(*box, hub->frame_max))
+            return status;
+        if (hub->stopping)
+            return status_fail(STATUS_STOPPED, "%s is shutting down", hub->name);
+        if (late)
+            return status_fail(STATUS_TIMEOUT, "%s has not read what we sent for %d ms (%llu bytes)",
+                               hub->peers[peer].name, session->timeout_ms,
+                               (unsigned long long)((*box)->sent - (*box)->sent_read));
+        late = pthread_cond_timedwait(&session->arrived, &hub->lock, &end) != 0;
+    }
+}
+
+/* Puts a frame on its way; on success it belongs to the hub. Errors neither wait nor count. */
 static enum status post(struct net_session *session, struct net_frame *frame, enum net_kind kind,
                         uint32_t label)
 {
@@ -36,16 +59,19 @@ static enum status post(struct net_session *session, struct net_frame *frame, en
                                         .length = zmq_msg_size(&frame->pieces[0]),
                                         .epoch = hub->epoch,
                                         .session = session->id};
-    frame->deadline = net_now() + session->timeout_ms;
+    enum status status = STATUS_OK;
+    bool ring = false;
     pthread_mutex_lock(&hub->lock);
     struct net_box *box = net_session_box(session, frame->peer);
-    enum status status = box != NULL ? STATUS_OK : status_fail(STATUS_MEMORY, "out of memory for a session");
-    if (status == STATUS_OK && kind != NET_ERROR)
-        status = ended(session, box);
-    bool ring = false;
+    if (kind != NET_ERROR)
+        status = wait_credit(session, frame->peer, &box);
+    else if (box == NULL)
+        status = STATUS_MEMORY;
     if (status == STATUS_OK) {
         frame->header.sequence = box->sequence_out++;
         frame->target = box->epoch;
+        frame->deadline = net_now() + session->timeout_ms;
+        box->sent += kind != NET_ERROR ? frame->header.length : 0;
         ring = net_hub_post(hub, frame);
     }
     pthread_mutex_unlock(&hub->lock);
@@ -117,9 +143,9 @@ struct owned {
 
 static void release_owned(void *data, void *argument)
 {
+    NET_TAKEN_OVER(argument);
     struct owned owned = *(struct owned *)argument;
     free(argument);
-    NET_TAKEN_OVER(data);
     owned.release(data, owned.hint);
 }
 
@@ -139,7 +165,7 @@ enum status net_send_owned(struct net_session *session, int peer, enum net_kind 
         release(data, hint);
         return status_fail(STATUS_MEMORY, "out of memory for a frame of %zu bytes", bytes);
     }
-    NET_HANDED_OVER(data);
+    NET_HANDED_OVER(owned);
     return net_send_frame(session, peer, kind, label, frame);
 }
 
@@ -182,7 +208,7 @@ static enum status wait_frame(struct net_session *session, int peer, enum net_ki
     struct timespec end;
     net_deadline(&end, session->timeout_ms);
     pthread_mutex_lock(&hub->lock);
-    bool late = false;
+    bool late = false, ring = false;
     enum status status = STATUS_OK;
     struct net_frame *frame = NULL;
     while (status == STATUS_OK && frame == NULL) {
@@ -191,7 +217,7 @@ static enum status wait_frame(struct net_session *session, int peer, enum net_ki
         if (box == NULL)
             status = status_fail(STATUS_MEMORY, "out of memory for a session");
         else if ((frame = net_frame_pop(&box->frames)) != NULL)
-            break;
+            ring = net_credit_read(session, box, frame->header.length);
         else if ((status = ended(session, box)) != STATUS_OK)
             break;
         else if (hub->stopping)
@@ -202,6 +228,8 @@ static enum status wait_frame(struct net_session *session, int peer, enum net_ki
             late = pthread_cond_timedwait(&session->arrived, &hub->lock, &end) != 0;
     }
     pthread_mutex_unlock(&hub->lock);
+    if (ring)
+        net_hub_ring(hub);
     *out = frame;
     return status;
 }

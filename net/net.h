@@ -140,7 +140,9 @@ void net_session_timeout(struct net_session *session, int timeout_ms);
 void net_session_bundle(struct net_session *session, uint64_t serial);
 
 /* Sends one frame: hands it to the hub and returns, whether the peer is up or not; a peer that stays away
- * shows in the next receive. label: a number both sides expect (gate, chunk). net_send copies the data.
+ * shows in the next receive. Waits only while the peer has more than frame_max bytes of this session still to
+ * read, so that a fast sender does not fill a slow reader's memory. label: a number both sides expect (gate,
+ * chunk). net_send copies the data.
  * net_send_owned sends it without a copy and calls release(data, hint), from any thread, when it may be
  * reused or freed: exactly once in every case, also when it fails. */
 STATUS_MUST_USE enum status net_send(struct net_session *session, int peer, enum net_kind kind,

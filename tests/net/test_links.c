@@ -174,6 +174,185 @@ START_TEST(frames_wait_for_a_session_that_is_opened_later)
 }
 END_TEST
 
+START_TEST(parties_that_call_each_other_exchange_rounds)
+{
+    cluster_init(&cluster);
+    for (int i = P1; i <= P2; i++)
+        snprintf(cluster.members[i].bind, sizeof cluster.members[i].bind, "ipc:///tmp/trefoil-links-%d-%d",
+                 (int)getpid(), i);
+    p1 = cluster_open(&cluster, P1, 1u << P2);
+    p2 = cluster_open(&cluster, P2, 1u << P1);
+    run_rounds(50, 5000);
+    close_pair();
+}
+END_TEST
+
+START_TEST(rounds_exchange_their_parts_over_ipv6)
+{
+    cluster_init(&cluster);
+    strcpy(cluster.members[P1].bind, "tcp://[::1]:*");
+    struct net_options options = cluster_options(&cluster, P1, 0);
+    if (net_hub_open(&p1, NULL, &options) != STATUS_OK)
+        return; /* this machine has none */
+    snprintf(cluster.members[P1].bind, sizeof cluster.members[P1].bind, "%s", net_hub_endpoint(p1));
+    p2 = cluster_open(&cluster, P2, 1u << P1);
+    run_rounds(5, 100);
+    close_pair();
+}
+END_TEST
+
+enum { SESSIONS = 12 };
+
+START_TEST(sessions_run_side_by_side)
+{
+    struct net_session *on_p1[SESSIONS], *on_p2[SESSIONS];
+    struct evaluator sides[2 * SESSIONS];
+    pthread_t threads[2 * SESSIONS];
+    open_pair(_i == 0 ? "tcp://127.0.0.1:*" : "inproc://p1");
+    for (int i = 0; i < SESSIONS; i++) {
+        session_pair(p1, p2, &on_p1[i], &on_p2[i]);
+        uint8_t a = (uint8_t)(3 * i), b = (uint8_t)(5 * i + 1);
+        sides[2 * i] = (struct evaluator){
+            on_p1[i], net_hub_peer(p1, NET_ROLE_P2), 20, 100u * (unsigned)i, a, b, false, ""};
+        sides[2 * i + 1] = (struct evaluator){
+            on_p2[i], net_hub_peer(p2, NET_ROLE_P1), 20, 100u * (unsigned)i, b, a, false, ""};
+    }
+    for (int i = 0; i < 2 * SESSIONS; i++)
+        pthread_create(&threads[i], NULL, evaluate, &sides[i]);
+    for (int i = 0; i < 2 * SESSIONS; i++) {
+        pthread_join(threads[i], NULL);
+        ck_assert_msg(sides[i].good, "%s", sides[i].message);
+    }
+    for (int i = 0; i < SESSIONS; i++) {
+        net_session_close(&on_p1[i]);
+        net_session_close(&on_p2[i]);
+    }
+    close_pair();
+}
+END_TEST
+
+enum { AHEAD = 40, CHUNK = 1 << 20 };
+
+/* Sends ten times as much as the reader's limit, as fast as it may. */
+static void *send_ahead(void *argument)
+{
+    struct evaluator *self = argument;
+    char *data = malloc(CHUNK);
+    memset(data, self->mine, CHUNK);
+    self->good = true;
+    for (uint32_t i = 0; self->good && i < AHEAD; i++)
+        self->good = net_send(self->session, self->peer, NET_DEAL, i, data, CHUNK) == STATUS_OK;
+    status_copy(self->message, sizeof self->message);
+    free(data);
+    return NULL;
+}
+
+static void open_narrow(void)
+{
+    cluster_init(&cluster);
+    cluster.frame_max = 4 * CHUNK;
+    strcpy(cluster.members[P1].bind, "tcp://127.0.0.1:*");
+    p1 = cluster_open(&cluster, P1, 0);
+    p2 = cluster_open(&cluster, P2, 1u << P1);
+}
+
+START_TEST(a_fast_sender_waits_for_a_slow_reader)
+{
+    struct net_session *on_p1, *on_p2;
+    pthread_t thread;
+    char *data = malloc(CHUNK);
+    open_narrow();
+    session_pair(p1, p2, &on_p1, &on_p2);
+    struct evaluator sender = {on_p2, net_hub_peer(p2, NET_ROLE_P1), 0, 0, 9, 0, false, ""};
+    pthread_create(&thread, NULL, send_ahead, &sender);
+    usleep(200000);
+    for (uint32_t i = 0; i < AHEAD; i++) {
+        ck_ok(net_receive(on_p1, net_hub_peer(p1, NET_ROLE_P2), NET_DEAL, i, data, CHUNK));
+        ck_assert_int_eq(data[CHUNK - 1], 9);
+    }
+    pthread_join(thread, NULL);
+    ck_assert_msg(sender.good, "%s", sender.message);
+    free(data);
+    net_session_close(&on_p1);
+    net_session_close(&on_p2);
+    close_pair();
+}
+END_TEST
+
+START_TEST(a_sender_gives_up_on_a_reader_that_never_reads)
+{
+    struct net_session *on_p1, *on_p2;
+    open_narrow();
+    session_pair(p1, p2, &on_p1, &on_p2);
+    net_session_timeout(on_p2, 300);
+    struct evaluator sender = {on_p2, net_hub_peer(p2, NET_ROLE_P1), 0, 0, 9, 0, true, ""};
+    send_ahead(&sender);
+    ck_assert(!sender.good);
+    ck_assert_msg(strstr(sender.message, "P1 has not read") != NULL, "%s", sender.message);
+    net_session_close(&on_p1);
+    net_session_close(&on_p2);
+    close_pair();
+}
+END_TEST
+
+static int released;
+
+static void release(void *data, void *hint)
+{
+    free(data);
+    __atomic_add_fetch((int *)hint, 1, __ATOMIC_SEQ_CST);
+}
+
+START_TEST(owned_data_is_released_exactly_once)
+{
+    struct net_session *on_p1, *on_p2;
+    static const size_t sizes[] = {0, 10, 100000, 3u << 20};
+    char *data = malloc(3u << 20);
+    open_narrow();
+    session_pair(p1, p2, &on_p1, &on_p2);
+    int to = net_hub_peer(p2, NET_ROLE_P1);
+    for (uint32_t i = 0; i < 4; i++) {
+        char *mine = malloc(sizes[i] + 1);
+        memset(mine, 'a' + (int)i, sizes[i] + 1);
+        ck_ok(net_send_owned(on_p2, to, NET_WEIGHT, i, mine, sizes[i], release, &released));
+        ck_ok(net_receive(on_p1, net_hub_peer(p1, NET_ROLE_P2), NET_WEIGHT, i, data, sizes[i]));
+        ck_assert(sizes[i] == 0 || data[sizes[i] - 1] == 'a' + (int)i);
+    }
+    /* Refused sends release, too. */
+    enum status status = net_send_owned(on_p2, to, NET_WEIGHT, 9, malloc(1), 5 << 20, release, &released);
+    ck_assert_int_eq(status, STATUS_INPUT);
+    status = net_send_owned(on_p2, 99, NET_WEIGHT, 9, malloc(1), 1, release, &released);
+    ck_assert_int_eq(status, STATUS_INPUT);
+    free(data);
+    net_session_close(&on_p1);
+    net_session_close(&on_p2);
+    close_pair();
+    ck_assert_int_eq(__atomic_load_n(&released, __ATOMIC_SEQ_CST), 6);
+}
+END_TEST
+
+START_TEST(payloads_of_every_size_around_a_piece_arrive)
+{
+    static const size_t sizes[] = {(512 << 10) - 1, 512 << 10, (512 << 10) + 1, 1 << 20, (1 << 20) + 1};
+    struct net_session *on_p1, *on_p2;
+    open_narrow();
+    session_pair(p1, p2, &on_p1, &on_p2);
+    for (uint32_t i = 0; i < 5; i++) {
+        unsigned char *out = malloc(sizes[i]), *in = malloc(sizes[i]);
+        for (size_t j = 0; j < sizes[i]; j++)
+            out[j] = (unsigned char)(j ^ (j >> 8) ^ (j >> 16));
+        ck_ok(net_send(on_p1, net_hub_peer(p1, NET_ROLE_P2), NET_DEAL, i, out, sizes[i]));
+        ck_ok(net_receive(on_p2, net_hub_peer(p2, NET_ROLE_P1), NET_DEAL, i, in, sizes[i]));
+        ck_assert(memcmp(in, out, sizes[i]) == 0);
+        free(out);
+        free(in);
+    }
+    net_session_close(&on_p1);
+    net_session_close(&on_p2);
+    close_pair();
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("links");
@@ -185,6 +364,13 @@ int main(void)
     tcase_add_test(tests, large_rounds_arrive_whole);
     tcase_add_test(tests, a_request_opens_a_session_and_is_answered);
     tcase_add_test(tests, frames_wait_for_a_session_that_is_opened_later);
+    tcase_add_test(tests, parties_that_call_each_other_exchange_rounds);
+    tcase_add_test(tests, rounds_exchange_their_parts_over_ipv6);
+    tcase_add_loop_test(tests, sessions_run_side_by_side, 0, 2);
+    tcase_add_test(tests, a_fast_sender_waits_for_a_slow_reader);
+    tcase_add_test(tests, a_sender_gives_up_on_a_reader_that_never_reads);
+    tcase_add_test(tests, owned_data_is_released_exactly_once);
+    tcase_add_test(tests, payloads_of_every_size_around_a_piece_arrive);
     suite_add_tcase(suite, tests);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);
