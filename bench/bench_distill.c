@@ -1,6 +1,6 @@
 /* How fast a stage-1 distillation step is, against the matrix products it consists of.
  *
- *     bench_distill [SEQUENCES [LENGTH [THREADS [ROUNDS]]]]
+ *     bench_distill [SEQUENCES [LENGTH [THREADS [ROUNDS [bf16]]]]]
  *
  * A step: teacher forward, student forward and backward, AdamW, on MiniLM size (6 layers, hidden 384, 12
  * heads, 1536 feed-forward, vocabulary 30522). The yardstick runs only the products of a step, linear layers
@@ -114,6 +114,7 @@ int main(int argc, char **argv)
     struct distill_weights teacher, student;
     struct distill_batch set;
     distill_threads_set((int)argument(argc, argv, 3, 0));
+    distill_half_set(argc > 5 && strcmp(argv[5], "bf16") == 0);
     make_set(&set, sequences, length, config.vocabulary);
     must(distill_weights_allocate(&teacher, &config));
     distill_weights_random(&teacher, 1);
@@ -136,8 +137,10 @@ int main(int argc, char **argv)
         double begin = now();
         must(distill_trainer_step(&trainer, &phase, order, sequences, i, 1e-5, &report));
         double middle = now();
+        bool half = distill_half_set(false); /* the yardstick is SGEMM */
         products(&trainer);
         double end = now();
+        distill_half_set(half);
         memset(trainer.gradients.value, 0,
                trainer.gradients.count * sizeof(float)); /* what the products left */
         if (i > 0) {

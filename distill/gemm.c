@@ -2,7 +2,10 @@
 
 #include <cblas.h>
 
+#include "distill/half.h"
+
 #define SLICE 32           /* rows or columns of a slice are a multiple of this */
+#define HALF_FROM 64       /* rows and columns, from which packing pays */
 #define SERIAL_BELOW 65536 /* products, below which threads cost more than they bring */
 
 void distill_gemm_single(real *out, int stride, int m, int n, int k, struct distill_matrix a,
@@ -35,6 +38,11 @@ void distill_gemm(real *out, int stride, int m, int n, int k, struct distill_mat
                   struct distill_matrix b, real scale, real keep)
 {
     int threads = distill_threads();
+#ifndef DISTILL_DOUBLE
+    if (distill_half() && scale == 1 && (keep == 0 || keep == 1) && n >= HALF_FROM && m >= HALF_FROM &&
+        distill_half_gemm(out, stride, m, n, k, a, b, keep != 0))
+        return;
+#endif
     if (threads == 1 || (double)m * n * k < SERIAL_BELOW) {
         distill_gemm_single(out, stride, m, n, k, a, b, scale, keep);
         return;

@@ -21,6 +21,11 @@ struct distill_matrix {
 void distill_threads_set(int threads);
 int distill_threads(void);
 
+/* Whether large products may be rounded to bfloat16 (distill/half.h). false at first. Returns what was set
+ * before. Has no effect where the processor lacks AMX-BF16. */
+bool distill_half_set(bool on);
+bool distill_half(void);
+
 /* out[m][n] (rows `stride` apart) = scale * a[m][k] b[k][n] + keep * out. */
 void distill_gemm(real *out, int stride, int m, int n, int k, struct distill_matrix a,
                   struct distill_matrix b, real scale, real keep);

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "distill/encoder.h"
+#include "distill/gemm.h"
 #include "distill/order.h"
 #include "distill/train.h"
 
@@ -32,6 +33,7 @@ enum status distill_predict(float *logits, const struct distill_weights *weights
     enum status status = STATUS_OK;
     if (order == NULL)
         return status_fail(STATUS_MEMORY, "no memory for the order of %zu examples", set->sequences);
+    bool half = distill_half_set(false); /* evaluation is always float */
     distill_batch_init(&batch);
     distill_order_sorted(order, set);
     for (size_t first = 0, n; first < set->sequences && status == STATUS_OK; first += n) {
@@ -46,6 +48,7 @@ enum status distill_predict(float *logits, const struct distill_weights *weights
         for (size_t i = 0; i < n; i++)
             memcpy(logits + order[first + i] * labels, state.logits + i * labels, labels * sizeof *logits);
     }
+    distill_half_set(half);
     distill_state_clear(&state);
     distill_batch_clear(&batch);
     free(order);

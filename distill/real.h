@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #ifdef DISTILL_DOUBLE
 typedef double real;
@@ -27,9 +28,7 @@ typedef float real;
 #if defined(TREFOIL_SANITIZER) || !defined(__x86_64__)
 #define DISTILL_CLONES
 #else
-#define DISTILL_CLONES                                                                     \
-    __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default"), noinline, \
-                   optimize("no-math-errno", "no-trapping-math", "no-signed-zeros")))
+#define DISTILL_CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default"), noinline))
 #endif
 
 /* e^x. The float version is a Taylor series of degree 6 on [-ln 2 / 2, ln 2 / 2] (error below 1.2e-7
@@ -41,21 +40,22 @@ static inline __attribute__((always_inline)) real real_exp(real x)
 #else
     x = x > 87.0f ? 87.0f : x;
     x = x < -87.0f ? -87.0f : x;
-    float scaled = x * 1.44269504f;
-    int32_t power = (int32_t)(scaled + (scaled < 0 ? -0.5f : 0.5f));
-    float r = x - (float)power * 0.693359375f;
-    r += (float)power * 2.12194440e-4f;
+    float shifted = x * 1.44269504f + 12582912.0f; /* 1.5 * 2^23: the sum is rounded to a whole number */
+    float power = shifted - 12582912.0f;
+    float r = x - power * 0.693359375f;
+    r += power * 2.12194440e-4f;
     float sum = 1.0f / 720 * r + 1.0f / 120;
     sum = sum * r + 1.0f / 24;
     sum = sum * r + 1.0f / 6;
     sum = sum * r + 0.5f;
     sum = sum * r + 1.0f;
     sum = sum * r + 1.0f;
-    union {
-        int32_t bits;
-        float value;
-    } two = {(power + 127) << 23};
-    return sum * two.value;
+    uint32_t bits;
+    memcpy(&bits, &shifted, sizeof bits); /* the whole number stands in the lowest bits */
+    bits = (bits + 127) << 23;
+    float two;
+    memcpy(&two, &bits, sizeof two);
+    return sum * two;
 #endif
 }
 

@@ -4,8 +4,10 @@
 #endif
 
 #include "distill/gemm.h"
+#include "distill/half.h"
 
 static int count;
+static bool half;
 
 void distill_threads_set(int threads)
 {
@@ -24,4 +26,16 @@ int distill_threads(void)
     if (count == 0)
         distill_threads_set(0);
     return count;
+}
+
+bool distill_half_set(bool on)
+{
+    bool before = half;
+    half = on && distill_half_available();
+    return before;
+}
+
+bool distill_half(void)
+{
+    return half;
 }

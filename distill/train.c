@@ -9,6 +9,7 @@
 
 #include "distill/checkpoint.h"
 #include "distill/gemm.h"
+#include "distill/half.h"
 #include "distill/order.h"
 #include "distill/random.h"
 #include "distill/runlog.h"
@@ -69,9 +70,10 @@ static void make_fingerprint(struct progress *p, const struct distill_weights *w
     char text[512];
     crypto_generichash_init(&hash, NULL, 0, DISTILL_FINGERPRINT_BYTES);
     snprintf(text, sizeof text,
-             "seed %llu decay %.17g clip %.17g evaluations %zu log %zu phases %zu count %zu %d %d",
+             "seed %llu decay %.17g clip %.17g evaluations %zu log %zu phases %zu count %zu %d %d %d",
              (unsigned long long)run->seed, run->decay, run->clip, run->evaluations, run->log_steps,
-             run->phases, weights->count, (int)weights->config.activation, (int)weights->config.attention);
+             run->phases, weights->count, (int)weights->config.activation, (int)weights->config.attention,
+             (int)run->half);
     hash_text(&hash, text);
     for (size_t i = 0; i < run->phases; i++) {
         const struct distill_phase *phase = &run->phase[i];
@@ -314,6 +316,8 @@ static enum status resume(struct progress *p, struct distill_weights *weights)
 static enum status start(struct progress *p, struct distill_weights *weights)
 {
     const struct distill_run *run = p->run;
+    if (run->half && !distill_half_available())
+        return status_fail(STATUS_INPUT, "--precision bf16: this processor has no AMX-BF16; use float");
     make_fingerprint(p, weights);
     enum status status = distill_trainer_init(&p->trainer, run, weights);
     if (status != STATUS_OK)
@@ -335,6 +339,7 @@ enum status distill_train(struct distill_outcome *out, struct distill_weights *w
     struct progress p = {.run = run, .out = out};
     *out = (struct distill_outcome){0};
     enum status status = start(&p, weights);
+    bool half_before = distill_half_set(run->half);
     while (status == STATUS_OK && p.position.phase < run->phases)
         status = run_phase(&p);
     if (status == STATUS_OK) {
@@ -343,6 +348,7 @@ enum status distill_train(struct distill_outcome *out, struct distill_weights *w
         out->best_phase = p.position.best_phase;
         out->best_step = p.position.best_step;
     }
+    distill_half_set(half_before);
     distill_log_close(&p.log);
     distill_trainer_clear(&p.trainer);
     free(p.dev_logits);

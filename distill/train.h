@@ -49,6 +49,7 @@ struct distill_run {
     size_t phases;
     size_t log_steps, checkpoint_steps; /* a row, a checkpoint every so many */
     size_t evaluations;                 /* of the development set, in an epoch (at least 1) */
+    bool half;                          /* training steps in bfloat16 (distill/half.h) */
     bool overwrite;                     /* start over, whatever is there */
     bool quiet;                         /* no progress line */
     const volatile sig_atomic_t

@@ -8,6 +8,7 @@
 #include "distill/checkpoint.h"
 #include "distill/encoder.h"
 #include "distill/gemm.h"
+#include "distill/half.h"
 #include "distill/order.h"
 #include "distill/random.h"
 #include "distill/train.h"
@@ -401,6 +402,36 @@ START_TEST(a_distillation_stopped_in_its_second_stage_goes_on_to_the_same_result
 }
 END_TEST
 
+START_TEST(products_in_bfloat16_are_near_those_in_float)
+{
+    static const int shape[][3] = {{70, 65, 33}, {64, 96, 384}, {33, 48, 1000}, {16, 16, 32}};
+    for (size_t i = 0; distill_half_available() && i < sizeof shape / sizeof *shape; i++)
+        for (int turned = 0; turned < 4; turned++) {
+            int m = shape[i][0], n = shape[i][1], k = shape[i][2];
+            size_t sizes[4] = {(size_t)(m * k), (size_t)(n * k), (size_t)(m * n), (size_t)(m * n)};
+            float *x[4];
+            for (int j = 0; j < 4; j++) {
+                x[j] = calloc(sizes[j], sizeof(float));
+                for (size_t at = 0; at < sizes[j]; at++)
+                    x[j][at] = (float)distill_random_normal(j == 3 ? 2 : (uint64_t)j, (uint32_t)at);
+            }
+            struct distill_matrix a = {x[0], turned & 1 ? m : k, turned & 1};
+            struct distill_matrix b = {x[1], turned & 2 ? k : n, turned & 2};
+            bool add = i % 2;
+            ck_assert(distill_half_gemm(x[2], n, m, n, k, a, b, add));
+            distill_gemm_single(x[3], n, m, n, k, a, b, 1, add ? 1 : 0);
+            double off = 0, norm = 0;
+            for (size_t at = 0; at < sizes[2]; at++) {
+                off += (double)((x[2][at] - x[3][at]) * (x[2][at] - x[3][at]));
+                norm += (double)(x[3][at] * x[3][at]);
+            }
+            ck_assert_double_lt(off, 1e-5 * norm); /* 2^-9 a factor, twice */
+            for (int j = 0; j < 4; j++)
+                free(x[j]);
+        }
+}
+END_TEST
+
 START_TEST(an_epoch_has_every_example_once)
 {
     uint32_t order[EXAMPLES];
@@ -444,6 +475,7 @@ int main(void)
     tcase_add_test(cases, a_loss_that_is_no_number_stops_the_run_and_names_the_step);
     tcase_add_test(cases, a_distilled_student_answers_like_its_teacher);
     tcase_add_test(cases, a_distillation_stopped_in_its_second_stage_goes_on_to_the_same_result);
+    tcase_add_test(cases, products_in_bfloat16_are_near_those_in_float);
     tcase_add_test(cases, an_epoch_has_every_example_once);
     tcase_add_test(cases, rates_warm_up_and_decay);
     suite_add_tcase(suite, cases);
