@@ -147,11 +147,10 @@ static void print_answer(const struct session *session, const char *text, const 
 /* What to do when the bundles of a bucket are spent. */
 static enum status explain_empty(const struct session *session, uint32_t bucket)
 {
-    return status_prefix(
-        STATUS_EMPTY,
-        "no bundle of %u tokens is left; `trefoil offline --config %s --bucket %u --bundles 10` "
-        "deals more: ",
-        bucket, session->arguments->place.path, bucket);
+    return status_fail(STATUS_EMPTY,
+                       "no bundle of %u tokens is left; deal more with: trefoil offline --config %s --bucket %u "
+                       "--bundles 10",
+                       bucket, session->arguments->place.path, bucket);
 }
 
 static enum status classify(struct session *session, const char *text, const struct tokens *tokens)

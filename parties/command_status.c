@@ -75,7 +75,7 @@ static void print_party(const json_t *party)
 {
     char size[PRINT_SIZE];
     const json_t *models = json_object_get(party, "models"), *bundles = json_object_get(party, "bundles");
-    printf("%s: version %s, up %lld s, %lld requests served\n", text_of(party, "party"),
+    printf("%s: version %s, up %lld s, %lld requests under way\n", text_of(party, "party"),
            text_of(party, "version"), number_of(party, "uptime_s"), number_of(party, "requests"));
     print_peers(party);
     for (size_t i = 0; i < json_array_size(models); i++) {
@@ -140,7 +140,7 @@ int command_status(int argc, char **argv)
         status = report(client, arguments.json, &failed);
     client_close(&client);
     config_unload(&config);
-    if (status)
-        return command_fail(argv[0]);
-    return failed ? COMMAND_FAILED : COMMAND_OK;
+    if (!status && failed)
+        status = status_fail(STATUS_TIMEOUT, "not every party answers");
+    return status ? command_fail(argv[0]) : COMMAND_OK;
 }

@@ -1,0 +1,55 @@
+#!/bin/sh
+# Installs the Debian packages that building Trefoil needs, where they are missing.
+#
+#     scripts/install-packages.sh
+#
+# Works as root or with sudo. Does nothing, and needs no network, if all are there. doc/dependencies.md says what
+# each is for.
+set -eu
+. "$(dirname "$0")/program.sh"
+case ${1:-} in --help | -h) show_help ;; esac
+
+packages="gcc libc6-dev make autoconf automake libtool pkg-config check libzmq3-dev liblmdb-dev libsodium-dev
+libopenblas-dev libjansson-dev libutf8proc-dev libconfig-dev libssl-dev"
+
+command -v dpkg-query >/dev/null 2>&1 ||
+    fail "this is no Debian system: install by hand what corresponds to $packages"
+
+is_installed() {
+    [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]
+}
+
+missing=
+for package in $packages; do
+    # pkgconf stands in for pkg-config.
+    if [ "$package" = pkg-config ] && command -v pkg-config >/dev/null 2>&1; then
+        continue
+    fi
+    is_installed "$package" || missing="$missing $package"
+done
+[ -n "$missing" ] || exit 0
+
+as_root=
+if [ "$(id -u)" -ne 0 ]; then
+    command -v sudo >/dev/null 2>&1 || fail "neither root nor sudo: ask an administrator to install$missing"
+    as_root=sudo
+fi
+
+apt() {
+    $as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -y -o Acquire::Retries=3 -o DPkg::Lock::Timeout=300 "$@"
+}
+
+echo "installing$missing"
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+try=1
+# shellcheck disable=SC2086 # names, to be split
+# Package lists may be missing or out of date, and mirrors fail at times.
+until apt update >"$log" 2>&1 && apt install --no-install-recommends $missing >>"$log" 2>&1; do
+    if [ "$try" -ge 3 ]; then
+        tail -n 20 "$log" >&2
+        fail "could not install$missing"
+    fi
+    try=$((try + 1))
+    sleep 5
+done

@@ -1,0 +1,53 @@
+# shellcheck shell=sh
+# Sourced by the other scripts: finds the trefoil program and says what goes wrong.
+#
+#     $here     the folder of the scripts
+#     $top      the source tree they stand in, or empty if they are installed
+#     $trefoil  the program, after find_trefoil
+#
+# TREFOIL_PROGRAM names the program; TREFOIL_BUILD_DIR the folder it was built in.
+
+here=$(cd "$(dirname "$0")" && pwd)
+top=
+if [ -f "$here/../configure.ac" ]; then
+    top=$(cd "$here/.." && pwd)
+fi
+
+fail() {
+    echo "$(basename "$0"): $*" >&2
+    exit 1
+}
+
+usage_error() {
+    echo "$(basename "$0"): $*" >&2
+    echo "Try $0 --help" >&2
+    exit 2
+}
+
+# The comment at the head of a script is its manual.
+show_help() {
+    sed -n -e '1d' -e '/^#/!q' -e 's/^# \{0,1\}//p' "$0"
+    exit 0
+}
+
+find_trefoil() {
+    trefoil=
+    for candidate in "${TREFOIL_PROGRAM:-}" "${TREFOIL_BUILD_DIR:+$TREFOIL_BUILD_DIR/trefoil}" \
+        "${top:+$top/build/demo/trefoil}" "${top:+$top/trefoil}" "${top:+$top/build/trefoil}" \
+        "${top:+$top/build/check/trefoil}" "$here/../../../bin/trefoil"; do
+        if [ -n "$candidate" ] && [ -x "$candidate" ]; then
+            trefoil=$(cd "$(dirname "$candidate")" && pwd)/$(basename "$candidate")
+            return
+        fi
+    done
+    # shellcheck disable=SC2034 # used where this is sourced
+    trefoil=$(command -v trefoil) ||
+        fail "there is no trefoil program here; build it (scripts/build.sh) or set TREFOIL_BUILD_DIR"
+}
+
+# A number option: whole and positive.
+check_number() {
+    case $2 in
+    '' | *[!0-9]* | 0*) usage_error "$1 takes a whole number, not \"$2\"" ;;
+    esac
+}

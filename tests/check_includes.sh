@@ -1,0 +1,44 @@
+#!/bin/sh
+# A folder includes only itself and folders to its left:
+#
+#     ring -> net, store -> preprocessing -> layers -> model -> parties, distill
+#
+# Only parties/main.c, the table of all commands, may look at distill/command.h.
+set -eu
+cd "${TREFOIL_SOURCE:-$(dirname "$0")/..}"
+
+may_include() {
+    case $1 in
+    ring) echo "ring" ;;
+    net) echo "ring net" ;;
+    store) echo "ring store" ;;
+    preprocessing) echo "ring net store preprocessing" ;;
+    layers) echo "ring net store preprocessing layers" ;;
+    model) echo "ring net store preprocessing layers model" ;;
+    parties) echo "ring net store preprocessing layers model parties" ;;
+    distill) echo "ring net store preprocessing layers model distill" ;;
+    esac
+}
+
+wrong=0 seen=0
+for folder in ring net store preprocessing layers model parties distill; do
+    allowed=$(may_include $folder)
+    for file in "$folder"/*.[ch]; do
+        seen=$((seen + 1))
+        # shellcheck disable=SC2013 # folder names are words
+        for included in $(sed -n 's|^ *# *include *"\([a-z]*\)/.*|\1|p' "$file" | sort -u); do
+            case " $allowed " in *" $included "*) continue ;; esac
+            if [ "$file" = parties/main.c ] && [ "$included" = distill ] &&
+                ! grep '"distill/' "$file" | grep -qv '"distill/command.h"'; then
+                continue
+            fi
+            echo "$file includes $included/, which is not to the left of $folder/"
+            wrong=$((wrong + 1))
+        done
+    done
+done
+[ "$seen" -gt 50 ] || {
+    echo "only $seen files were looked at"
+    exit 1
+}
+[ $wrong -eq 0 ]

@@ -1,0 +1,138 @@
+#!/bin/sh
+# Three real processes: from a model to labels through scripts/cluster.sh, and everything that can go wrong on the way
+# is a clear error with a non-zero status that loses nothing.
+set -eu
+. "$(dirname "$0")/say.sh"
+model=$source/models/sst2-tiny
+cluster=$scratch/cluster
+TREFOIL_PROGRAM=$trefoil
+export TREFOIL_PROGRAM
+
+end_test() {
+    "$source/scripts/cluster.sh" stop "$cluster" >/dev/null 2>&1 || true
+}
+
+ready() {
+    "$trefoil" status --cluster "$cluster" --json |
+        sed -n 's/.*"bucket":16,[^}]*"ready":\([0-9]*\).*/\1/p' | tail -n 1
+}
+
+infer() {
+    "$trefoil" infer --cluster "$cluster" "$@"
+}
+
+expect 0 "a cluster starts, shares its model and deals" "$source/scripts/cluster.sh" start "$cluster" --model "$model" \
+    --bundles 3 --bucket 16
+says "three parties run"
+expect 1 "it is not started twice" "$source/scripts/cluster.sh" start "$cluster" --model "$model"
+says "running already"
+expect 0 "status shows the model and its bundles" "$trefoil" status --cluster "$cluster"
+says "sst2-tiny"
+[ "$(ready)" -eq 3 ] || wrong "not three bundles"
+
+expect 0 "a text is classified" infer --text "a charming and often affecting journey" --json
+says '"label":"positive"'
+rounds=$(number rounds) bytes=$(number bytes)
+expect 0 "count foretells" "$trefoil" count --model "$model" --tokens 16 --json
+[ "$(number rounds)" -eq "$rounds" ] || wrong "counted other rounds than were run: $rounds"
+[ "$(number online_bytes)" -eq "$bytes" ] || wrong "counted other bytes than were sent: $bytes"
+
+# ---- what is refused, without spending a bundle ----
+left=$(ready)
+expect 1 "an empty text is refused" infer --text ""
+says "empty"
+expect 1 "a text longer than the model is refused" infer --text "$(yes word | head -n 600 | tr '\n' ' ')"
+says "602 tokens"
+expect 1 "a text without bundles of its length is refused" infer --text "$(yes word | head -n 40 | tr '\n' ' ')"
+says "trefoil offline"
+says "--bucket 64"
+printf 'good\n\nbad\n%s\n' "$(yes word | head -n 600 | tr '\n' ' ')" >"$scratch/texts"
+expect 1 "a file with a text too long is refused before the first" infer --file "$scratch/texts"
+says "texts:4"
+expect 1 "a model nobody shared is refused" infer --text good --name 0123456789abcdef
+says "0123456789abcdef"
+mkdir "$scratch/bare"
+cp "$model/config.json" "$model/model.safetensors" "$scratch/bare"
+expect 1 "a missing vocabulary is named" infer --text good --model "$scratch/bare"
+says "$scratch/bare/vocab.txt"
+"$trefoil" random-model --layers 1 --hidden 16 --heads 2 --ffn 32 --vocabulary 300 --positions 32 "$scratch/other"
+expect 1 "embeddings of another model are refused" infer --text good --model "$scratch/other"
+says "is not the model"
+cp -r "$model" "$scratch/torn"
+head -c 100000 "$model/model.safetensors" >"$scratch/torn/model.safetensors"
+expect 1 "a truncated weight file is not shared" "$trefoil" share --cluster "$cluster" --model "$scratch/torn"
+says "$scratch/torn/model.safetensors"
+
+"$trefoil" keygen "$cluster/stranger.key" >/dev/null
+sed -e 's/client\.key/stranger.key/; s/name = "client"/name = "stranger"/; s/^model/timeout_ms = 2000; model/' \
+    "$cluster/client.conf" >"$cluster/stranger.conf"
+expect 1 "a key that is on no list is refused" "$trefoil" infer --config "$cluster/stranger.conf" --text good
+expect 1 "and learns nothing of the parties" "$trefoil" status --config "$cluster/stranger.conf"
+sed -e 's/name = "P1"; role = "P1"; key_file = "P1.key.pub"/name = "P1"; role = "P1"; key_file = "stranger.key.pub"/' \
+    -e 's/^model/timeout_ms = 2000; model/' "$cluster/client.conf" >"$cluster/wrong.conf"
+expect 1 "a party with another key than expected is not talked to" "$trefoil" infer --config "$cluster/wrong.conf" \
+    --text good
+says "P1"
+[ "$(ready)" -eq "$left" ] || wrong "something that was refused cost a bundle"
+
+# ---- running out, and dealing more ----
+expect 0 "lines of standard input are classified" sh -c "printf 'good\nbad\n' | \"\$1\" infer --cluster \"\$2\"" sh \
+    "$trefoil" "$cluster"
+expect 1 "no bundle is left" infer --text good --json
+says "no bundle of 16 tokens is left"
+expect 0 "more are dealt" "$trefoil" offline --cluster "$cluster" --bundles 2 --bucket 16 --json
+[ "$(number dealt)" -eq 2 ] || wrong "not two bundles were dealt"
+expect 0 "and it goes on" infer --text good --clear
+says "clear"
+
+# ---- evaluation ----
+printf 'sentence\tlabel\n' >"$scratch/dev.tsv"
+for sentence in 'a warm and funny film	1' 'dull , loud and far too long	0' 'i loved it	1' 'what a mess	0' \
+    'it is fine	1' 'nobody laughed , and i could not blame them for it at all	0'; do
+    printf '%s\n' "$sentence" >>"$scratch/dev.tsv"
+done
+expect 0 "eval deals by itself" "$trefoil" eval --cluster "$cluster" --task sst-2 --data "$scratch/dev.tsv" --json
+[ "$(number n)" -eq 6 ] || wrong "not six examples"
+[ "$(number agree)" -eq 6 ] || wrong "private and float disagree"
+awk "BEGIN { exit !($(number max_logit_diff) <= 0.02) }" || wrong "logits too far apart"
+expect 0 "eval in batches" "$trefoil" eval --cluster "$cluster" --task sst-2 --data "$scratch/dev.tsv" --batch 4 --json
+[ "$(number agree)" -eq 6 ] || wrong "private and float disagree in batches"
+
+# ---- stopping and starting ----
+"$trefoil" offline --cluster "$cluster" --bundles 2 --bucket 16 >/dev/null
+left=$(ready)
+expect 0 "a cluster stops" "$source/scripts/cluster.sh" stop "$cluster"
+expect 1 "then nobody answers" "$source/scripts/cluster.sh" status "$cluster"
+expect 0 "and starts again" "$source/scripts/cluster.sh" start "$cluster"
+[ "$(ready)" -eq "$left" ] || wrong "a clean stop lost bundles"
+expect 0 "with its model" infer --text good --json
+
+kill -KILL "$(cat "$cluster/P2.pid")"
+sed 's/^model/timeout_ms = 2000; model/' "$cluster/client.conf" >"$cluster/hasty.conf"
+expect 1 "a dead party is named" "$trefoil" infer --config "$cluster/hasty.conf" --text good
+says "P2"
+expect 1 "status tells who does not answer" "$trefoil" status --config "$cluster/hasty.conf"
+says "P2: no answer"
+"$source/scripts/cluster.sh" stop "$cluster" >/dev/null
+expect 0 "after a crash it starts again" "$source/scripts/cluster.sh" start "$cluster"
+expect 1 "its bundles are burnt" infer --text good
+says "no bundle"
+expect 0 "new ones are dealt" "$trefoil" offline --cluster "$cluster" --bundles 1 --bucket 16
+expect 0 "and spent" infer --text good --json
+
+# ---- a store that is full ----
+"$source/scripts/cluster.sh" stop "$cluster" >/dev/null
+sed -i 's/^store = "P2";$/store = "P2"; store_size = "24 MiB";/' "$cluster/P2.conf"
+"$source/scripts/cluster.sh" start "$cluster" >/dev/null
+expect 1 "a full store refuses bundles" "$trefoil" offline --cluster "$cluster" --bundles 60 --bucket 128
+says "P2"
+sed -i 's/ store_size = "24 MiB";//' "$cluster/P2.conf"
+"$source/scripts/cluster.sh" stop "$cluster" >/dev/null
+"$source/scripts/cluster.sh" start "$cluster" >/dev/null
+expect 0 "with more room it goes on" "$trefoil" offline --cluster "$cluster" --bundles 1 --bucket 16
+expect 0 "and the model is still there" infer --text good --json
+
+expect 0 "a model is removed" "$trefoil" remove --cluster "$cluster" --name sst2-tiny
+expect 1 "and then it is gone" infer --text good
+expect 0 "the cluster stops" "$source/scripts/cluster.sh" stop "$cluster"
+echo "$passed facts"

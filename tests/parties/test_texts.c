@@ -1,0 +1,146 @@
+/* Lines of text, and cutting what is too long. */
+#include <check.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "model/embeddings.h"
+#include "parties/calibration.h"
+#include "parties/texts.h"
+
+static struct tokenizer *tokenizer;
+
+static void set_up(void)
+{
+    char folder[500];
+    const char *source = getenv("TREFOIL_SOURCE");
+    snprintf(folder, sizeof folder, "%s/models/sst2-tiny", source ? source : ".");
+    ck_assert_int_eq(tokenizer_open(&tokenizer, folder), STATUS_OK);
+}
+
+static void tear_down(void)
+{
+    tokenizer_close(&tokenizer);
+}
+
+START_TEST(a_line_may_hold_a_pair_and_may_lack_its_end)
+{
+    struct text_line line = {0};
+    char text[] = "one two\r\nthree\tfour\n\nfive";
+    FILE *file = fmemopen(text, strlen(text), "r");
+    ck_assert(text_line_read(&line, file));
+    ck_assert_str_eq(line.text, "one two");
+    ck_assert_ptr_null(line.pair);
+    ck_assert(text_line_read(&line, file));
+    ck_assert_str_eq(line.text, "three");
+    ck_assert_str_eq(line.pair, "four");
+    ck_assert_uint_eq(line.text_length, 5);
+    ck_assert_uint_eq(line.pair_length, 4);
+    ck_assert(text_line_read(&line, file));
+    ck_assert_uint_eq(line.text_length, 0);
+    ck_assert(text_line_read(&line, file));
+    ck_assert_str_eq(line.text, "five");
+    ck_assert_uint_eq(line.number, 4);
+    ck_assert(!text_line_read(&line, file));
+    text_line_clear(&line);
+    fclose(file);
+}
+END_TEST
+
+START_TEST(cutting_keeps_both_ends_and_shortens_the_longer_text)
+{
+    struct tokens tokens = {0};
+    ck_assert_int_eq(tokenizer_encode(tokenizer, "a b c d e f", "g h", &tokens), STATUS_OK);
+    ck_assert_uint_eq(tokens.count, 11);
+    const uint32_t cls = tokens.id[0], sep = tokens.id[10], a = tokens.id[1], b = tokens.id[2], g = tokens.id[8],
+                   h = tokens.id[9];
+    tokens_cut(&tokens, 7);
+    const uint32_t expected[7] = {cls, a, b, sep, g, h, sep};
+    const uint8_t types[7] = {0, 0, 0, 0, 1, 1, 1};
+    ck_assert_uint_eq(tokens.count, 7);
+    ck_assert_mem_eq(tokens.id, expected, sizeof expected);
+    ck_assert_mem_eq(tokens.type, types, sizeof types);
+    tokens_cut(&tokens, 7);
+    ck_assert_uint_eq(tokens.count, 7);
+    tokens_clear(&tokens);
+}
+END_TEST
+
+START_TEST(a_single_text_is_cut_to_any_limit)
+{
+    struct tokens tokens = {0};
+    for (size_t limit = 2; limit < 12; limit++) {
+        ck_assert_int_eq(tokenizer_encode(tokenizer, "a b c d e f g h", NULL, &tokens), STATUS_OK);
+        const uint32_t end = tokens.id[tokens.count - 1];
+        tokens_cut(&tokens, limit);
+        ck_assert_uint_eq(tokens.count, limit < 10 ? limit : 10);
+        ck_assert_uint_eq(tokens.id[tokens.count - 1], end);
+    }
+    tokens_clear(&tokens);
+}
+END_TEST
+
+START_TEST(a_line_that_is_too_long_is_named)
+{
+    struct texts texts = {0};
+    ck_assert_int_eq(texts_parse(&texts, tokenizer, "good\n\na b c d e f\n", "the file", 6), STATUS_INPUT);
+    ck_assert_ptr_nonnull(strstr(status_message(), "the file:3: "));
+    texts_clear(&texts);
+}
+END_TEST
+
+START_TEST(the_sample_texts_are_many_and_hold_pairs)
+{
+    struct texts texts = {0};
+    size_t pairs = 0, longest = 0;
+    ck_assert_int_eq(texts_parse(&texts, tokenizer, calibration_texts, "samples", 0), STATUS_OK);
+    for (size_t i = 0; i < texts.count; i++) {
+        pairs += strchr(texts.text[i], '\t') != NULL;
+        longest = texts.tokens[i].count > longest ? texts.tokens[i].count : longest;
+    }
+    ck_assert_uint_ge(texts.count, 100);
+    ck_assert_uint_ge(pairs, 10);
+    ck_assert_uint_ge(longest, 100);
+    texts_clear(&texts);
+}
+END_TEST
+
+START_TEST(the_public_part_of_a_model_is_what_a_client_needs_and_no_more)
+{
+    char folder[] = "/tmp/trefoil-public-XXXXXX", from[500], command[600];
+    struct model whole, public, refused;
+    snprintf(from, sizeof from, "%s/models/sst2-tiny", getenv("TREFOIL_SOURCE") ? getenv("TREFOIL_SOURCE") : ".");
+    ck_assert_ptr_nonnull(mkdtemp(folder));
+    ck_assert_int_eq(model_read(&whole, from), STATUS_OK);
+    ck_assert_int_eq(model_write_embeddings(&whole, folder, from), STATUS_OK);
+    ck_assert_int_eq(model_read_embeddings(&public, folder), STATUS_OK);
+    const size_t hidden = whole.config.hidden;
+    ck_assert_mem_eq(public.word, whole.word, whole.config.vocabulary * hidden * sizeof(float));
+    ck_assert_mem_eq(public.position, whole.position, whole.config.positions * hidden * sizeof(float));
+    ck_assert_mem_eq(public.type, whole.type, whole.config.types * hidden * sizeof(float));
+    ck_assert_str_eq(public.config.label[1], "positive");
+    ck_assert_int_ne(model_read(&refused, folder), STATUS_OK); /* no other weight left the owner */
+    model_clear(&whole);
+    model_clear(&public);
+    snprintf(command, sizeof command, "rm -rf %s", folder);
+    ck_assert_int_eq(system(command), 0);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("parties/texts");
+    TCase *tests = tcase_create("texts");
+    tcase_add_checked_fixture(tests, set_up, tear_down);
+    tcase_add_test(tests, a_line_may_hold_a_pair_and_may_lack_its_end);
+    tcase_add_test(tests, cutting_keeps_both_ends_and_shortens_the_longer_text);
+    tcase_add_test(tests, a_single_text_is_cut_to_any_limit);
+    tcase_add_test(tests, a_line_that_is_too_long_is_named);
+    tcase_add_test(tests, the_sample_texts_are_many_and_hold_pairs);
+    tcase_add_test(tests, the_public_part_of_a_model_is_what_a_client_needs_and_no_more);
+    suite_add_tcase(suite, tests);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_NORMAL);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
