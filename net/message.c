@@ -187,6 +187,12 @@ void net_send_error(struct net_session *session, int peer, enum status code)
         net_frame_free(frame);
 }
 
+/* However patient a session is, a peer that is not even there gets the hub's own time only. */
+static int absence_ms(const struct net_session *session)
+{
+    return session->timeout_ms < session->hub->timeout_ms ? session->timeout_ms : session->hub->timeout_ms;
+}
+
 static enum status silent(struct net_session *session, int peer, enum net_kind kind, uint32_t label)
 {
     const struct net_peer_state *state = &session->hub->peers[peer];
@@ -195,9 +201,9 @@ static enum status silent(struct net_session *session, int peer, enum net_kind k
                            session->timeout_ms, net_kind_name(kind), label);
     if (state->endpoint != NULL)
         return status_fail(STATUS_TIMEOUT, "%s at %s cannot be reached (tried for %d ms); is it running?",
-                           state->name, state->endpoint, session->timeout_ms);
+                           state->name, state->endpoint, absence_ms(session));
     return status_fail(STATUS_TIMEOUT, "%s is not connected to us (waited %d ms); is it running?",
-                       state->name, session->timeout_ms);
+                       state->name, absence_ms(session));
 }
 
 /* Waits for the next frame of a peer, whatever it is. */
@@ -206,7 +212,8 @@ static enum status wait_frame(struct net_session *session, int peer, enum net_ki
 {
     struct net_hub *hub = session->hub;
     struct timespec end;
-    net_deadline(&end, session->timeout_ms);
+    int left_ms = session->timeout_ms - absence_ms(session);
+    net_deadline(&end, absence_ms(session));
     pthread_mutex_lock(&hub->lock);
     bool late = false, ring = false;
     enum status status = STATUS_OK;
@@ -222,7 +229,11 @@ static enum status wait_frame(struct net_session *session, int peer, enum net_ki
             break;
         else if (hub->stopping)
             status = status_fail(STATUS_STOPPED, "%s is shutting down", hub->name);
-        else if (late)
+        else if (late && left_ms > 0 && hub->peers[peer].up) {
+            net_deadline(&end, left_ms);
+            left_ms = 0;
+            late = false;
+        } else if (late)
             status = silent(session, peer, kind, label);
         else
             late = pthread_cond_timedwait(&session->arrived, &hub->lock, &end) != 0;

@@ -130,6 +130,24 @@ START_TEST(a_peer_that_is_not_running_is_named_after_the_deadline)
 }
 END_TEST
 
+START_TEST(a_patient_session_gives_up_an_absent_peer_after_the_hubs_time)
+{
+    char *reply;
+    cluster_init(&cluster);
+    cluster.timeout_ms = 300;
+    make_ipc(P1);
+    struct net_hub *client = cluster_open(&cluster, CLIENT, 1u << P1);
+    int p1 = net_hub_peer(client, NET_ROLE_P1);
+    struct net_session *session;
+    ck_ok(net_session_open(&session, client, NULL));
+    net_session_timeout(session, 3600 * 1000);
+    ck_ok(net_send(session, p1, NET_REQUEST, 0, "hello", 5));
+    ck_fails(net_receive_text(session, p1, NET_REPLY, &reply, 10), STATUS_TIMEOUT, "cannot be reached");
+    net_session_close(&session);
+    net_hub_close(&client);
+}
+END_TEST
+
 START_TEST(a_silent_peer_is_named_after_the_deadline)
 {
     char *reply;
@@ -585,6 +603,7 @@ int main(void)
     tcase_add_test(tests, a_key_that_is_not_on_the_allow_list_is_refused_and_told_so);
     tcase_add_test(tests, a_listener_with_another_key_than_expected_is_not_talked_to);
     tcase_add_test(tests, a_peer_that_is_not_running_is_named_after_the_deadline);
+    tcase_add_test(tests, a_patient_session_gives_up_an_absent_peer_after_the_hubs_time);
     tcase_add_test(tests, a_silent_peer_is_named_after_the_deadline);
     tcase_add_loop_test(tests, a_killed_peer_ends_the_wait_at_once, 0, 3);
     tcase_add_loop_test(tests, a_restarted_peer_ends_old_sessions_and_serves_new_ones, 0, 3);
