@@ -1,28 +1,38 @@
 #include "layers/opening.h"
 
+#include "ring/clones.h"
+
 /* r_i: halves that make the sum of two floors unbiased. */
-static inline ring_u128 rounding(int shift, int party)
+static inline uint64_t rounding(int shift, int party)
 {
-    return shift ? ((ring_u128)1 << (shift - 1)) - (party == 2) : 0;
+    return shift ? ((uint64_t)1 << (shift - 1)) - (party == 2) : 0;
 }
 
-/* ((hi : lo) + r) >> shift modulo 2^64; hi has 16 bits, shift at most 16. */
-static inline uint64_t shifted(struct ring_wide z, size_t i, int shift, ring_u128 r)
+/* ((hi : lo) + r) >> shift modulo 2^64, 1 <= shift <= 16. The carry out of bit 80 falls to bit 64 or above, and is lost with what
+ * the high plane shifts out. */
+static inline uint64_t shifted(uint64_t lo, uint64_t hi, int shift, uint64_t r)
 {
-    const ring_u128 v = ((ring_u128)z.hi[i] << 64 | z.lo[i]) + r;
-    /* A carry out of bit 80 is dropped with the high plane's upper bits: shift <= 16 brings them to bit 64 or above. */
-    return (uint64_t)(v >> shift);
+    const uint64_t sum = lo + r, carried = hi + (sum < lo);
+    return sum >> shift | carried << (64 - shift);
+}
+
+RING_CLONES static void shift_all(uint64_t *restrict t, const uint64_t *restrict lo, const uint16_t *restrict hi, size_t n,
+                                  int shift, uint64_t r, const int64_t *restrict mask)
+{
+    for (size_t i = 0; i < n; i++)
+        t[i] = shifted(lo[i], hi[i], shift, r) + (uint64_t)mask[i];
 }
 
 void opening_share(uint64_t *t, struct ring_wide z, size_t n, int shift, int party, const int64_t *mask,
                    const uint64_t *after)
 {
-    const ring_u128 r = rounding(shift, party);
-    for (size_t i = 0; i < n; i++)
-        t[i] = shifted(z, i, shift, r);
-    if (mask)
+    if (shift && mask) {
+        shift_all(t, z.lo, z.hi, n, shift, rounding(shift, party), mask);
+    } else {
         for (size_t i = 0; i < n; i++)
-            t[i] += (uint64_t)mask[i];
+            t[i] = (shift ? shifted(z.lo[i], z.hi[i], shift, rounding(shift, party)) : z.lo[i]) +
+                   (mask ? (uint64_t)mask[i] : 0);
+    }
     if (after)
         for (size_t i = 0; i < n; i++)
             t[i] += after[i];
@@ -39,7 +49,6 @@ void opening_index(uint16_t *d, struct ring_wide z, const struct lookup *lookup,
 
 void opening_output(uint32_t *o, struct ring_wide z, size_t n, int shift, int party)
 {
-    const ring_u128 r = rounding(shift, party);
     for (size_t i = 0; i < n; i++)
-        o[i] = (uint32_t)shifted(z, i, shift, r);
+        o[i] = (uint32_t)(shift ? shifted(z.lo[i], z.hi[i], shift, rounding(shift, party)) : z.lo[i]);
 }
