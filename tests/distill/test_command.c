@@ -1,0 +1,221 @@
+/* The two commands on files a test can write: from an encoder to a teacher to a student, and what they
+ * refuse. */
+#include <check.h>
+
+#include "distill/command.h"
+#include "model/model.h"
+#include "tests/model/folder.h"
+
+static const char *const words[] = {"[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "good", "bad",
+                                    "film",  "a",     "the",   "plot",  "was",    "dull", "bright"};
+#define WORDS (sizeof words / sizeof *words)
+
+static void must(enum status status)
+{
+    ck_assert_msg(status == STATUS_OK, "%s", status_message());
+}
+
+static const char *kept(const char *name)
+{
+    static char path[8][FILES_PATH_BYTES];
+    static unsigned next;
+    char *out = path[next++ % 8];
+    must(files_join(out, folder, name));
+    return out;
+}
+
+static void write_text(const char *name, const char *text)
+{
+    folder_write(name, text, strlen(text));
+}
+
+/* An encoder of random weights over the words above; the first of them may be another. */
+static void write_encoder(const char *name, const char *first_word, bool with_head)
+{
+    struct model_config config = {.hidden = 16,
+                                  .layers = 1,
+                                  .heads = 2,
+                                  .ffn = 32,
+                                  .vocabulary = WORDS,
+                                  .positions = 32,
+                                  .types = 2,
+                                  .labels = 2,
+                                  .layer_norm_eps = 1e-12f,
+                                  .softmax_c = 5,
+                                  .dropout = 0.1f,
+                                  .attention_dropout = 0.1f,
+                                  .lower_case = true,
+                                  .label = {"negative", "positive"}};
+    char vocabulary[512] = "";
+    struct model model;
+    for (size_t i = 0; i < WORDS; i++) {
+        strcat(vocabulary, i == WORDS - 1 ? first_word : words[i]);
+        strcat(vocabulary, "\n");
+    }
+    write_text("words.txt", vocabulary);
+    must(model_allocate(&model, &config, with_head));
+    unsigned drawn = 1;
+    float *all[] = {model.word,
+                    model.position,
+                    model.layer[0].query_w,
+                    model.layer[0].value_w,
+                    model.layer[0].ffn1_w,
+                    model.layer[0].ffn2_w,
+                    model.layer[0].output_w};
+    size_t size[] = {WORDS * 16, 32 * 16, 256, 256, 512, 512, 256};
+    for (size_t i = 0; i < sizeof size / sizeof *size; i++)
+        for (size_t j = 0; j < size[i]; j++)
+            all[i][j] = (float)((drawn = drawn * 1664525u + 1013904223u) >> 8) / (float)(1 << 24) - 0.5f;
+    for (int i = 0; i < 16; i++)
+        model.norm_g[i] = model.layer[0].norm1_g[i] = model.layer[0].norm2_g[i] = 1;
+    must(model_write(&model, kept(name), MODEL_F32, kept("words.txt")));
+    model_clear(&model);
+}
+
+static void write_data(const char *name, size_t rows)
+{
+    char text[16384] = "sentence\tlabel\n";
+    for (size_t i = 0; i < rows; i++) {
+        char line[128];
+        snprintf(line, sizeof line, "%s %s was %s\t%zu\n", i % 3 ? "the" : "a", i % 5 ? "film" : "plot",
+                 i % 2 ? "good" : "bad", i % 2);
+        strcat(text, line);
+    }
+    write_text(name, text);
+}
+
+static void setup(void)
+{
+    folder_setup();
+    must(files_make_folder(kept("base")));
+    write_encoder("base", "bright", false);
+    write_data("train.tsv", 120);
+    write_data("dev.tsv", 20);
+}
+
+static int finetune(const char *model, const char *train, const char *dev, const char *out)
+{
+    const char *argv[] = {"finetune",  "--model", kept(model), "--task",  "sst-2",   "--train",
+                          kept(train), "--dev",   kept(dev),   "--out",   kept(out), "--epochs",
+                          "6",         "--rate",  "5e-3",      "--batch", "8",       "--length",
+                          "16",        "--quiet", "--threads", "1",       NULL};
+    return command_finetune((int)(sizeof argv / sizeof *argv) - 1, (char **)argv);
+}
+
+static int distill(const char *teacher, const char *from, const char *out, const char *option)
+{
+    const char *argv[] = {"distill",
+                          "--teacher",
+                          kept(teacher),
+                          "--task",
+                          "sst-2",
+                          "--train",
+                          kept("train.tsv"),
+                          "--dev",
+                          kept("dev.tsv"),
+                          "--out",
+                          kept(out),
+                          "--epochs-1",
+                          "4",
+                          "--rate-1",
+                          "1e-3",
+                          "--epochs-2",
+                          "3",
+                          "--rate-2",
+                          "1e-3",
+                          "--batch",
+                          "8",
+                          "--length",
+                          "16",
+                          "--quiet",
+                          "--threads",
+                          "1",
+                          option,
+                          "--from",
+                          strcmp(from, "teacher") == 0 || strcmp(from, "scratch") == 0 ? from : kept(from),
+                          NULL};
+    return command_distill((int)(sizeof argv / sizeof *argv) - 1, (char **)argv);
+}
+
+static void message_has(const char *text)
+{
+    ck_assert_msg(strstr(status_message(), text) != NULL, "'%s' is not in: %s", text, status_message());
+}
+
+START_TEST(an_encoder_becomes_a_teacher_and_then_a_student)
+{
+    struct model model;
+    ck_assert_msg(finetune("base", "train.tsv", "dev.tsv", "teacher") == 0, "%s", status_message());
+    ck_assert_msg(distill("teacher", "teacher", "student", "--learned-quad") == 0, "%s", status_message());
+    must(model_read(&model, kept("student")));
+    ck_assert(model.config.activation == MODEL_QUAD && model.config.attention == MODEL_2QUAD);
+    ck_assert(model.config.learned_quad && !model.config.learned_c);
+    ck_assert_str_eq(model.config.label[1], "positive");
+    model_clear(&model);
+    ck_assert(files_exist(kept("student/log.tsv")) && files_exist(kept("student/curves.svg")));
+    ck_assert(!files_exist(kept("student/checkpoint-0")) && !files_exist(kept("student/checkpoint-1")));
+    ck_assert_msg(distill("teacher", "student", "further", "--learned-c") == 0, "%s", status_message());
+    ck_assert_msg(distill("teacher", "scratch", "ablation", "--no-distill") == 0, "%s", status_message());
+}
+END_TEST
+
+START_TEST(a_label_the_task_does_not_have_is_named)
+{
+    write_text("odd.tsv", "sentence\tlabel\na good film\t1\na bad film\t7\n");
+    ck_assert_int_eq(finetune("base", "odd.tsv", "dev.tsv", "teacher"), 1);
+    message_has("odd.tsv");
+    message_has("3");
+    message_has("7");
+}
+END_TEST
+
+START_TEST(a_file_without_examples_is_refused)
+{
+    write_text("empty.tsv", "");
+    write_text("heading.tsv", "sentence\tlabel\n");
+    ck_assert_int_eq(finetune("base", "empty.tsv", "dev.tsv", "teacher"), 1);
+    message_has("empty.tsv");
+    ck_assert_int_eq(finetune("base", "train.tsv", "heading.tsv", "teacher"), 1);
+    message_has("heading.tsv");
+    ck_assert_int_eq(finetune("base", "missing.tsv", "dev.tsv", "teacher"), 1);
+    message_has("missing.tsv");
+}
+END_TEST
+
+START_TEST(a_teacher_with_another_vocabulary_is_refused)
+{
+    must(files_make_folder(kept("one")));
+    must(files_make_folder(kept("other")));
+    write_encoder("one", "bright", true);
+    write_encoder("other", "brilliant", true);
+    ck_assert_int_eq(distill("one", "other", "student", "--quiet"), 1);
+    message_has("vocab.txt");
+    message_has("same vocabulary");
+}
+END_TEST
+
+START_TEST(a_teacher_without_a_classifier_is_refused)
+{
+    ck_assert_int_eq(distill("base", "teacher", "student", "--quiet"), 1);
+    message_has("no classifier");
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("commands");
+    TCase *cases = tcase_create("commands");
+    tcase_set_timeout(cases, 120);
+    tcase_add_checked_fixture(cases, setup, folder_teardown);
+    tcase_add_test(cases, an_encoder_becomes_a_teacher_and_then_a_student);
+    tcase_add_test(cases, a_label_the_task_does_not_have_is_named);
+    tcase_add_test(cases, a_file_without_examples_is_refused);
+    tcase_add_test(cases, a_teacher_with_another_vocabulary_is_refused);
+    tcase_add_test(cases, a_teacher_without_a_classifier_is_refused);
+    suite_add_tcase(suite, cases);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_ENV);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed != 0;
+}
