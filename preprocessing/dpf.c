@@ -11,7 +11,6 @@ struct block {
     uint64_t w[2];
 };
 
-
 /* A key on the wire: a block for every level, the control bits (two a level, left then right), the words of a leaf. */
 #define CONTROL_BYTES 4 /* 2 * 14 bits at most */
 
@@ -229,8 +228,12 @@ static void expansion_free(struct expansion *x, size_t leaves)
             sodium_memzero(blocks[i], leaves * DPF_LEAF / 2 * sizeof(struct block));
         free(blocks[i]);
     }
-    free(x->control);
-    free(x->next);
+    uint64_t *const controls[2] = {x->control, x->next};
+    for (int i = 0; i < 2; i++) {
+        if (controls[i])
+            sodium_memzero(controls[i], leaves * sizeof *controls[i]);
+        free(controls[i]);
+    }
 }
 
 static enum status expansion_allocate(struct expansion *x, size_t leaves)
