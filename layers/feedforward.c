@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include <sodium.h>
+
 #include "layers/layernorm.h"
 #include "layers/scale.h"
 
@@ -83,6 +85,7 @@ enum status feedforward_fold(struct folded *out, const struct shape *shape, cons
     enum status status = complete_square((struct completed *)&c, w->quad, shape->ffn);
     if (status == STATUS_OK)
         status = fold_completed(out, shape, w, &c);
+    sodium_memzero(all, 4 * (size_t)shape->ffn * sizeof *all);
     free(all);
     return status;
 }

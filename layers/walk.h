@@ -27,8 +27,10 @@
  * beta, 1/sqrt(d) and the coefficients of the square into them). */
 struct folded {
     float **weight;
+    size_t *length; /* of each */
     uint32_t count, capacity;
 };
+/* Wipes them. */
 void folded_clear(struct folded *folded);
 /* A new array of n zeros, NULL if out of memory. Owned by folded. */
 float *folded_next(struct folded *folded, size_t n);

@@ -2,13 +2,18 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <sodium.h>
+
 #include "layers/gates.h"
 
 void folded_clear(struct folded *f)
 {
-    for (uint32_t i = 0; i < f->count; i++)
+    for (uint32_t i = 0; i < f->count; i++) {
+        sodium_memzero(f->weight[i], f->length[i] * sizeof *f->weight[i]);
         free(f->weight[i]);
+    }
     free(f->weight);
+    free(f->length);
     memset(f, 0, sizeof *f);
 }
 
@@ -17,14 +22,20 @@ float *folded_next(struct folded *f, size_t n)
     if (f->count == f->capacity) {
         const uint32_t capacity = f->capacity ? 2 * f->capacity : 64;
         float **larger = realloc(f->weight, capacity * sizeof *larger);
-        if (!larger)
+        if (larger)
+            f->weight = larger;
+        size_t *lengths = realloc(f->length, capacity * sizeof *lengths);
+        if (lengths)
+            f->length = lengths;
+        if (!larger || !lengths)
             return NULL;
-        f->weight = larger;
         f->capacity = capacity;
     }
     float *w = calloc(n ? n : 1, sizeof *w);
-    if (w)
+    if (w) {
+        f->length[f->count] = n;
         f->weight[f->count++] = w;
+    }
     return w;
 }
 
