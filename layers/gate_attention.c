@@ -147,7 +147,6 @@ static enum status attention_deal(struct dealer *d, const struct gate *g, struct
 static void fill_evaluator(const struct evaluator *e, const struct gate *g, const struct block *b, struct operands *o)
 {
     const struct share *x = &e->tensor[g->x], *y = &e->tensor[g->y];
-    const int64_t delta = evaluator_delta(e);
     for (size_t r = 0; r < b->rows; r++)
         for (size_t k = 0; k < b->inner; k++) {
             o->left[r * 2 * b->inner + k] = x->m[b->left + r * b->left_stride + k];
@@ -156,7 +155,7 @@ static void fill_evaluator(const struct evaluator *e, const struct gate *g, cons
     for (size_t k = 0; k < b->inner; k++)
         for (size_t c = 0; c < b->cols; c++) {
             const size_t i = right_at(b, k, c);
-            o->right[k * b->cols + c] = delta * y->m[i] - y->l[i];
+            o->right[k * b->cols + c] = evaluator_own(e, y->m[i], y->l[i]);
             o->right[(b->inner + k) * b->cols + c] = y->m[i];
         }
 }
@@ -251,12 +250,11 @@ static enum status row_dot_evaluate(struct evaluator *e, const struct gate *g, s
 {
     const struct tensor *a = &e->schedule->tensor[g->x];
     const struct share *x = &e->tensor[g->x], *y = &e->tensor[g->y];
-    const int64_t delta = evaluator_delta(e);
     for (size_t r = 0; r < a->rows; r++) {
         ring_u128 sum = 0;
         for (size_t k = 0; k < a->cols; k++) {
             const size_t i = r * a->cols + k, j = mu_at(g, r) + k;
-            sum += (ring_u128)((ring_i128)x->m[i] * (delta * y->m[j] - y->l[j]) - (ring_i128)x->l[i] * y->m[j]);
+            sum += (ring_u128)((ring_i128)x->m[i] * evaluator_own(e, y->m[j], y->l[j]) - (ring_i128)x->l[i] * y->m[j]);
         }
         ring_wide_add(z, r, sum);
     }

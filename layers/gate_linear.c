@@ -96,7 +96,7 @@ static enum status linear_evaluate(struct evaluator *e, const struct gate *g, st
         for (size_t r = 0; r < y->rows; r++)
             for (size_t c = 0; c < y->cols; c++) {
                 const size_t i = r * y->cols + c;
-                const int64_t own = evaluator_delta(e) * diagonal->m[c] - diagonal->l[c];
+                const int64_t own = evaluator_own(e, diagonal->m[c], diagonal->l[c]);
                 ring_wide_add(z, i, (ring_u128)((ring_i128)m[i] * own) << g->diagonal_up);
             }
     }

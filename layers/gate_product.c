@@ -187,7 +187,7 @@ static void add_terms(const struct evaluator *e, const struct gate *g, struct ri
     if (g->add != SCHEDULE_NONE) {
         const struct share *a = &e->tensor[g->add];
         for (size_t i = 0; i < n; i++)
-            ring_wide_add(z, i, (ring_u128)(ring_i128)(delta * a->m[i] - a->l[i]) << g->add_up);
+            ring_wide_add(z, i, (ring_u128)(ring_i128)evaluator_own(e, a->m[i], a->l[i]) << g->add_up);
     }
 }
 
@@ -195,13 +195,12 @@ static enum status multiply_evaluate(struct evaluator *e, const struct gate *g, 
 {
     const struct segments seg = segments_of(e->schedule, g);
     const struct share *x = &e->tensor[g->x], *y = &e->tensor[g->y];
-    const int64_t delta = evaluator_delta(e);
     const size_t step = g->spread == GATE_EACH;
     for (size_t t = 0; t < seg.count; t++) {
         const size_t first = right_of(e->schedule, g, t);
         for (size_t c = 0; c < seg.length; c++) {
             const size_t i = t * seg.length + c, j = first + c * step;
-            const ring_u128 share = (ring_u128)((ring_i128)x->m[i] * (delta * y->m[j] - y->l[j]) -
+            const ring_u128 share = (ring_u128)((ring_i128)x->m[i] * evaluator_own(e, y->m[j], y->l[j]) -
                                                 (ring_i128)x->l[i] * y->m[j]);
             ring_wide_add(z, i, g->negate ? -share : share);
         }

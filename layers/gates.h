@@ -47,6 +47,13 @@ static inline int64_t evaluator_delta(const struct evaluator *e)
     return e->party == 1;
 }
 
+/* delta_i m - l_i. Exact for what honest evaluators hold; whatever else a peer made of m wraps, and gives a wrong result
+ * but no undefined one. */
+static inline int64_t evaluator_own(const struct evaluator *e, int64_t m, int64_t l)
+{
+    return (int64_t)((uint64_t)evaluator_delta(e) * (uint64_t)m - (uint64_t)l);
+}
+
 /* The sum of two masks, exact: |l_i| <= 2^62 (ring/parameters.h; centred masks are below 2^62). */
 static inline int64_t masks_sum(const struct masks *t, size_t i)
 {

@@ -8,6 +8,8 @@
 
 /* Tables reach a factor of two below the least value seen before they saturate. */
 #define LOWER_MARGIN 2.0
+/* What is inverted has to stay away from zero by at least this, or no table could reach it. */
+#define LEAST_INVERTED 1e-9
 
 static bool is_root(const struct inverse *p)
 {
@@ -19,7 +21,7 @@ static bool is_root(const struct inverse *p)
  * smallest get the same number of significant bits. */
 void inverse_plan(struct inverse *p, int v_frac_most, int y_frac_most)
 {
-    const double low = p->v.smallest > 0 ? p->v.smallest : 1e-9, high = fmax(p->v.largest, low);
+    const double low = fmax(p->v.smallest, LEAST_INVERTED), high = fmax(p->v.largest, low);
     p->e_frac = is_root(p) ? RING_SHIFT_MAX - 1 : RING_SHIFT_MAX;
     const int total = RING_SHIFT_MAX + p->e_frac;
     const int v_fit = scale_least(scale_fit(high, 40), v_frac_most);
@@ -50,6 +52,11 @@ static int64_t *fill(const struct inverse *p, int bits, double cell, int table, 
 static uint32_t index_of(struct schedule *s, const struct inverse *p, uint32_t v)
 {
     const int bits_in = gate_bits_in(s, v);
+    if (!(p->v.smallest >= LEAST_INVERTED)) {
+        schedule_fail(s, status_fail(STATUS_RANGE, "%s comes as near to zero as %g, and is inverted: the values of this model "
+                                                   "do not fit", s->tensor[v].name, p->v.smallest));
+        return SCHEDULE_NONE;
+    }
     const int total = scale_exponent(p->v.largest * SCALE_MARGIN) + bits_in;
     const int first_error = is_root(p) || p->tune == TUNE_WAN ? 6 : 3;
     const int bits =

@@ -57,13 +57,16 @@ static void *grow(struct schedule *s, int which, void **array, uint32_t *count, 
     return entry;
 }
 
-static uint32_t add_tensor(struct schedule *s, const char *name, uint32_t rows, uint32_t cols, int frac, bool local)
+static uint32_t add_tensor(struct schedule *s, const char *name, uint64_t rows, uint32_t cols, int frac, bool local)
 {
+    if (rows > SCHEDULE_ELEMENTS_MAX || rows * cols > SCHEDULE_ELEMENTS_MAX)
+        schedule_fail(s, status_fail(STATUS_RANGE, "%s would have %llu rows of %u elements: use a smaller bucket or batch",
+                                     name, (unsigned long long)rows, cols));
     struct tensor *t = grow(s, TENSORS, (void **)&s->tensor, &s->tensors, sizeof *t);
     if (!t)
         return 0;
     snprintf(t->name, sizeof t->name, "%s", name);
-    t->rows = rows;
+    t->rows = (uint32_t)rows;
     t->cols = cols;
     t->frac = frac;
     t->local = local;
@@ -98,7 +101,7 @@ static uint32_t first_round(const struct schedule *s, const struct gate *g)
 }
 
 /* Gives an opening gate its output and its shift from bits_in fraction bits. */
-static uint32_t open_gate(struct schedule *s, struct gate *g, const char *name, uint32_t rows, uint32_t cols,
+static uint32_t open_gate(struct schedule *s, struct gate *g, const char *name, uint64_t rows, uint32_t cols,
                           int bits_in, int frac)
 {
     g->round = first_round(s, g);
@@ -233,7 +236,7 @@ uint32_t gate_scores(struct schedule *s, uint32_t q, uint32_t k, struct heads h,
     } else {
         g->constant = fixed_constant(c, bits_in);
     }
-    return open_gate(s, g, name, h.sequences * h.heads * h.queries, h.keys, bits_in, frac);
+    return open_gate(s, g, name, (uint64_t)h.sequences * h.heads * h.queries, h.keys, bits_in, frac);
 }
 
 uint32_t gate_context(struct schedule *s, uint32_t a, uint32_t v, struct heads h, int frac, const char *name)
@@ -242,7 +245,7 @@ uint32_t gate_context(struct schedule *s, uint32_t a, uint32_t v, struct heads h
     if (!g)
         return 0;
     g->heads = h;
-    const uint32_t out = open_gate(s, g, name, h.sequences * h.queries, h.heads * h.width,
+    const uint32_t out = open_gate(s, g, name, (uint64_t)h.sequences * h.queries, h.heads * h.width,
                                    s->tensor[a].frac + s->tensor[v].frac, frac);
     s->tensor[out].each_token = true;
     return out;
@@ -395,114 +398,4 @@ void lookup_table(struct schedule *s, uint32_t lookup, int frac, int64_t *table)
     struct lookup *l = &s->lookup[lookup];
     l->table[l->tables] = table;
     l->table_frac[l->tables++] = frac;
-}
-
-/* Stable: gates of one round keep the order in which they were emitted, local ones before what reads them. */
-static enum status sort_by_round(struct schedule *s)
-{
-    struct gate *sorted = malloc((s->gates ? s->gates : 1) * sizeof *sorted);
-    if (!sorted)
-        return status_fail(STATUS_MEMORY, "out of memory while compiling a schedule");
-    uint32_t last = 0, n = 0;
-    for (uint32_t i = 0; i < s->gates; i++)
-        if (s->gate[i].round > last)
-            last = s->gate[i].round;
-    s->rounds = 0;
-    for (uint32_t r = 0; r <= last; r++)
-        for (uint32_t i = 0; i < s->gates; i++)
-            if (s->gate[i].round == r) {
-                sorted[n++] = s->gate[i];
-                if (s->gate[i].emits)
-                    s->rounds = r + 1;
-            }
-    free(s->gate);
-    s->gate = sorted;
-    s->capacity[GATES] = s->gates;
-    return STATUS_OK;
-}
-
-static void find_last_reads(struct schedule *s)
-{
-    for (uint32_t i = 0; i < s->gates; i++) {
-        const struct gate *g = &s->gate[i];
-        const uint32_t touched[4] = {g->x, g->y, g->add, g->out};
-        for (int t = 0; t < 4; t++)
-            if (touched[t] != SCHEDULE_NONE)
-                s->tensor[touched[t]].last_gate = i;
-    }
-}
-
-static enum status check_lookups(const struct schedule *s)
-{
-    for (uint32_t i = 0; i < s->lookups; i++) {
-        const struct lookup *l = &s->lookup[i];
-        if (l->bits < 3 || l->bits > 16 || l->shift < 0 || l->shift + l->bits > 60)
-            return status_fail(STATUS_RANGE,
-                               "lookup %u would need a table of 2^%d cells (3 to 16 are possible): the values that "
-                               "are inverted spread over too wide a range",
-                               i, l->bits);
-    }
-    return STATUS_OK;
-}
-
-static void hash_fields(crypto_generichash_state *state, const int64_t *field, size_t fields)
-{
-    crypto_generichash_update(state, (const unsigned char *)field, fields * sizeof *field);
-}
-
-/* Hashes every field by value: struct padding and pointers never reach the hash. */
-static void hash_schedule(struct schedule *s)
-{
-    static const char label[] = "trefoil schedule 1";
-    crypto_generichash_state state;
-    crypto_generichash_init(&state, NULL, 0, sizeof s->hash);
-    crypto_generichash_update(&state, (const unsigned char *)label, sizeof label);
-    const int64_t head[] = {RING_PRODUCT_BITS, RING_MASK_BITS, RING_RANGE_BITS, s->bucket,  s->batch,
-                            s->tensors,        s->gates,       s->weights,      s->lookups, s->rounds};
-    hash_fields(&state, head, sizeof head / sizeof *head);
-    for (uint32_t i = 0; i < s->tensors; i++) {
-        const struct tensor *t = &s->tensor[i];
-        const int64_t f[] = {t->rows, t->cols, t->frac, t->local, t->ready};
-        hash_fields(&state, f, sizeof f / sizeof *f);
-    }
-    for (uint32_t i = 0; i < s->weights; i++) {
-        const struct weight *w = &s->weight[i];
-        const int64_t f[] = {w->kind, w->rows, w->cols, w->frac};
-        hash_fields(&state, f, sizeof f / sizeof *f);
-    }
-    for (uint32_t i = 0; i < s->gates; i++) {
-        const struct gate *g = &s->gate[i];
-        const int64_t f[] = {g->kind,     g->round,   g->x,         g->y,          g->add,          g->out,
-                             g->weight,   g->bias,    g->diagonal,  g->shift,      g->halvings,     g->diagonal_up,
-                             g->bias_up,  g->add_up,  g->negate,    g->constant,   g->spread,       g->index,
-                             g->lookup,   g->table,   g->emits,     g->heads.heads, g->heads.queries, g->heads.keys,
-                             g->heads.width, g->heads.sequences};
-        hash_fields(&state, f, sizeof f / sizeof *f);
-    }
-    for (uint32_t i = 0; i < s->lookups; i++) {
-        const struct lookup *l = &s->lookup[i];
-        const int64_t f[] = {l->count, l->bits, l->shift, l->offset, l->tables, l->table_frac[0], l->table_frac[1]};
-        hash_fields(&state, f, sizeof f / sizeof *f);
-        for (uint32_t t = 0; t < l->tables; t++)
-            hash_fields(&state, l->table[t], (size_t)1 << l->bits);
-    }
-    crypto_generichash_final(&state, s->hash, sizeof s->hash);
-}
-
-enum status schedule_finish(struct schedule *s)
-{
-    if (s->failed != STATUS_OK)
-        return s->failed;
-    if (schedule_calibrated(s) && s->ranged != s->ranges)
-        return status_fail(STATUS_FOREIGN, "the model's description has %u ranges, the schedule has %u openings: share "
-                                           "the model again with this version",
-                           s->ranges, s->ranged);
-    enum status status = sort_by_round(s);
-    if (status == STATUS_OK && schedule_calibrated(s))
-        status = check_lookups(s);
-    if (status != STATUS_OK)
-        return status;
-    find_last_reads(s);
-    hash_schedule(s);
-    return STATUS_OK;
 }

@@ -22,6 +22,10 @@
 #define SCHEDULE_NAME 48
 #define SCHEDULE_HASH_BYTES 32
 #define SCHEDULE_NONE UINT32_MAX
+/* Elements of one tensor, and cells of one lookup's expanded tables: more is refused before anything is allocated. What a
+ * party is willing to spend on a schedule is its own business: walk_count tells before a byte is taken. */
+#define SCHEDULE_ELEMENTS_MAX ((uint64_t)1 << 30)
+#define SCHEDULE_CELLS_MAX ((uint64_t)1 << 31)
 
 enum gate_kind {
     GATE_INPUT,      /* out = what the client shared */
