@@ -49,6 +49,10 @@ static int bits_in(const struct values *v, const struct gate *g)
     case GATE_INPUT:
     case GATE_TABLE:
         return frac(v, g->out);
+    case GATE_CENTRE:
+    case GATE_SHIFT:
+    case GATE_SELECT:
+        return frac(v, g->x);
     default:
         return frac(v, g->x) + frac(v, g->y) + g->halvings;
     }
@@ -323,22 +327,24 @@ void reference_check(const struct three *t, enum reference_walk walk, const int6
     release(&v);
 }
 
-static float *real_values(const int64_t *value, size_t n, int bits)
+static void real_values(float *out, const int64_t *value, size_t n, int bits)
 {
-    float *out = malloc((n + 1) * sizeof *out);
+    ck_assert_ptr_nonnull(out);
     for (size_t i = 0; i < n; i++)
         out[i] = (float)ldexp((double)value[i], -bits);
-    return out;
 }
 
 static void judge_clear(const struct values *v, const struct gate *g, struct clear_walk *walk)
 {
     const struct tensor *t = &v->s->tensor[g->out];
     const uint32_t reads[3] = {g->x, g->y, g->add};
-    for (int i = 0; i < 3; i++)
-        if (reads[i] != SCHEDULE_NONE && !walk->value[reads[i]])
-            walk->value[reads[i]] =
-                real_values(v->value[reads[i]], tensor_size(&v->s->tensor[reads[i]]), frac(v, reads[i]));
+    for (int i = 0; i < 3; i++) {
+        if (reads[i] == SCHEDULE_NONE || walk->value[reads[i]])
+            continue;
+        const size_t n = tensor_size(&v->s->tensor[reads[i]]);
+        walk->value[reads[i]] = malloc(n * sizeof(float));
+        real_values(walk->value[reads[i]], v->value[reads[i]], n, frac(v, reads[i]));
+    }
     walk->value[g->out] = calloc(tensor_size(t), sizeof(float));
     ck_ok(gate_walks(g->kind)->clear(walk, g));
     for (size_t i = 0; i < tensor_size(t); i++) {
@@ -354,9 +360,11 @@ static void judge_clear(const struct values *v, const struct gate *g, struct cle
 void reference_check_clear(const struct three *t)
 {
     struct values v = gather(t, false, NULL);
-    struct folded folded = {calloc(v.s->weights + 1, sizeof(float *)), v.s->weights, v.s->weights};
-    for (uint32_t i = 0; i < v.s->weights; i++)
-        folded.weight[i] = real_values(t->weight[i], weight_size(&v.s->weight[i]), v.s->weight[i].frac);
+    struct folded folded = {0};
+    for (uint32_t i = 0; i < v.s->weights; i++) {
+        const struct weight *w = &v.s->weight[i];
+        real_values(folded_next(&folded, weight_size(w)), t->weight[i], weight_size(w), w->frac);
+    }
     for (uint32_t i = 0; i < v.s->gates; i++) {
         const struct gate *g = &v.s->gate[i];
         struct clear_walk walk = {v.s, &folded, calloc(v.s->tensors, sizeof(float *))};

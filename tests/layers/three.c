@@ -526,24 +526,24 @@ void three_fixed(struct three *t, const int64_t *const *input, int64_t *output)
     free(out);
 }
 
-static float *real_weight(const struct three *t, uint32_t i)
+static void real_weight(const struct three *t, uint32_t i, struct folded *out)
 {
     const struct weight *w = &t->schedule.weight[i];
-    float *out = zeroed(weight_size(w), sizeof *out);
+    float *value = folded_next(out, weight_size(w));
+    ck_assert_ptr_nonnull(value);
     for (size_t j = 0; j < weight_size(w); j++)
-        out[j] = (float)ldexp((double)t->weight[i][j], -w->frac);
-    return out;
+        value[j] = (float)ldexp((double)t->weight[i][j], -w->frac);
 }
 
 void three_clear(struct three *t, const int64_t *const *input, double *output)
 {
     const struct schedule *s = &t->schedule;
-    struct folded folded = {zeroed(s->weights, sizeof(float *)), s->weights, s->weights};
+    struct folded folded = {0};
     struct clear_walk walk = {s, &folded, t->clear};
     uint32_t inputs = 0;
     clear_clear(t);
     for (uint32_t i = 0; i < s->weights; i++)
-        folded.weight[i] = real_weight(t, i);
+        real_weight(t, i, &folded);
     for (uint32_t i = 0; i < s->gates; i++) {
         const struct gate *g = &s->gate[i];
         const struct tensor *out = &s->tensor[g->out];
