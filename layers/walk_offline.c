@@ -8,11 +8,13 @@
 #include "layers/wide_array.h"
 #include "preprocessing/dpf.h"
 #include "ring/parameters.h"
+#include "ring/pool.h"
 
 /* Every mask a tensor needs, from its stream. */
-static int64_t *stream_masks(const struct ring_seed *seed, const struct bundle_label *label, uint32_t tensor, size_t n)
+static int64_t *stream_masks(const struct ring_seed *seed, const struct bundle_label *label, uint32_t tensor,
+                             size_t n)
 {
-    int64_t *l = malloc((n ? n : 1) * sizeof *l);
+    int64_t *l = pool_take(n * sizeof *l);
     struct ring_seed key;
     if (!l)
         return NULL;
@@ -50,8 +52,8 @@ static bool *masks_needed(const struct schedule *s)
 static void release_masks(struct dealer *d, uint32_t tensor)
 {
     const size_t bytes = tensor_size(&d->schedule->tensor[tensor]) * sizeof(int64_t);
-    wipe(d->tensor[tensor].l1, bytes);
-    wipe(d->tensor[tensor].l2, bytes);
+    pool_give(d->tensor[tensor].l1, bytes);
+    pool_give(d->tensor[tensor].l2, bytes);
     d->tensor[tensor] = (struct masks){NULL, NULL};
 }
 
@@ -70,8 +72,8 @@ static enum status make_masks(struct dealer *d, const struct gate *g)
     }
     if (!gate_walks(g->kind)->local)
         return STATUS_OK;
-    out->l1 = malloc(n * sizeof *out->l1);
-    out->l2 = malloc(n * sizeof *out->l2);
+    out->l1 = pool_take(n * sizeof *out->l1);
+    out->l2 = pool_take(n * sizeof *out->l2);
     if (!out->l1 || !out->l2)
         return status_fail(STATUS_MEMORY, "out of memory while dealing %s", s->tensor[g->out].name);
     const enum status status = gate_walks(g->kind)->local(s, g, out->l1, d->tensor[g->x].l1);
@@ -83,8 +85,10 @@ static enum status deal_product(struct dealer *d, uint32_t number)
 {
     const struct gate *g = &d->schedule->gate[number];
     const size_t n = tensor_size(&d->schedule->tensor[g->out]);
-    void *data = wide_allocate(n), *first = wide_allocate(n);
-    enum status status = data && first ? STATUS_OK : status_fail(STATUS_MEMORY, "out of memory while dealing");
+    void *data = wide_allocate(n),
+         *first = pool_take(n * RING_PRODUCT_BYTES); /* data is freed by whoever it is emitted to */
+    enum status status =
+        data && first ? STATUS_OK : status_fail(STATUS_MEMORY, "out of memory while dealing");
     if (status == STATUS_OK) {
         memset(data, 0, n * RING_PRODUCT_BYTES);
         status = gate_walks(g->kind)->deal(d, g, wide_view(data, n));
@@ -98,13 +102,13 @@ static enum status deal_product(struct dealer *d, uint32_t number)
         status = d->emit(d->context, 2, number, PART_PRODUCT, data, n * RING_PRODUCT_BYTES);
         data = NULL;
     }
-    wipe(first, n * RING_PRODUCT_BYTES);
+    pool_give(first, n * RING_PRODUCT_BYTES);
     wipe(data, n * RING_PRODUCT_BYTES);
     return status;
 }
 
-static void stream_part(void *out, size_t bytes, const struct ring_seed *seed, const struct bundle_label *label,
-                        uint32_t object, enum ring_purpose purpose)
+static void stream_part(void *out, size_t bytes, const struct ring_seed *seed,
+                        const struct bundle_label *label, uint32_t object, enum ring_purpose purpose)
 {
     struct ring_seed key;
     ring_stream_key(&key, seed, label->data, label->bytes, object, purpose);
@@ -190,7 +194,7 @@ static enum status prepare_masks(struct evaluator *e, const struct gate *g)
     }
     if (!gate_walks(g->kind)->local)
         return STATUS_OK;
-    *l = malloc(n * sizeof **l);
+    *l = pool_take(n * sizeof **l);
     if (!*l)
         return status_fail(STATUS_MEMORY, "out of memory");
     return gate_walks(g->kind)->local(s, g, *l, e->tensor[g->x].l);
@@ -212,7 +216,7 @@ static enum status prepare_product(struct evaluator *e, uint32_t number)
     const size_t n = tensor_size(&e->schedule->tensor[g->out]);
     if (e->party == 1 && !walks->fixed)
         return STATUS_OK; /* made again online, from the stream */
-    void *data = wide_allocate(n);
+    void *data = pool_take(n * RING_PRODUCT_BYTES);
     if (!data)
         return status_fail(STATUS_MEMORY, "out of memory");
     enum status status = dealt_share(e, number, data, n);
@@ -220,7 +224,7 @@ static enum status prepare_product(struct evaluator *e, uint32_t number)
         status = walks->prepare(e, g, wide_view(data, n));
     if (status == STATUS_OK)
         status = e->keep(e->context, number, PART_PRODUCT, data, n * RING_PRODUCT_BYTES);
-    wipe(data, n * RING_PRODUCT_BYTES);
+    pool_give(data, n * RING_PRODUCT_BYTES);
     return status;
 }
 
