@@ -68,7 +68,8 @@ static bool linear_fits(const struct schedule *s, const struct gate *g)
 static bool attention_fits(const struct schedule *s, const struct gate *g)
 {
     const struct heads *h = &g->heads;
-    const uint64_t each = (uint64_t)h->sequences * h->heads * h->queries, hidden = (uint64_t)h->heads * h->width;
+    const uint64_t each = (uint64_t)h->sequences * h->heads * h->queries,
+                   hidden = (uint64_t)h->heads * h->width;
     const uint64_t queries = (uint64_t)h->sequences * h->queries, keys = (uint64_t)h->sequences * h->keys;
     if (g->kind == GATE_SCORES)
         return tensor_is(s, g->x, queries, hidden) && tensor_is(s, g->y, keys, hidden) &&
@@ -127,7 +128,8 @@ static bool lookups_fit(const struct schedule *s, const struct gate *g)
         return false;
     if (g->lookup == SCHEDULE_NONE)
         return true;
-    return g->lookup < s->lookups && s->lookup[g->lookup].count == n && g->table < s->lookup[g->lookup].tables;
+    return g->lookup < s->lookups && s->lookup[g->lookup].count == n &&
+           g->table < s->lookup[g->lookup].tables;
 }
 
 static bool is_known(const struct schedule *s, const struct gate *g, uint32_t tensor)
@@ -152,7 +154,8 @@ static enum status check_gate(const struct schedule *s, const struct gate *g)
         return status_fail(STATUS_RANGE, "%s does not fit its table", name);
     if (g->shift < 0 || g->shift > most || !lift_fits(g->diagonal_up) || !lift_fits(g->bias_up) ||
         !lift_fits(g->add_up))
-        return status_fail(STATUS_RANGE, "%s would need shifts that are not possible: the values of this model do not fit",
+        return status_fail(STATUS_RANGE,
+                           "%s would need shifts that are not possible: the values of this model do not fit",
                            name);
     return STATUS_OK;
 }
@@ -170,13 +173,15 @@ static enum status check_lookups(const struct schedule *s)
     for (uint32_t i = 0; i < s->lookups; i++) {
         const struct lookup *l = &s->lookup[i];
         if (l->bits < DPF_BITS_MIN || l->bits > DPF_BITS_MAX || l->shift < 0 || l->shift + l->bits > 60)
-            return status_fail(STATUS_RANGE,
-                               "lookup %u would need a table of 2^%d cells (%d to %d are possible): the values that "
-                               "are inverted spread over too wide a range",
-                               i, l->bits, DPF_BITS_MIN, DPF_BITS_MAX);
+            return status_fail(
+                STATUS_RANGE,
+                "lookup %u would need a table of 2^%d cells (%d to %d are possible): the values that "
+                "are inverted spread over too wide a range",
+                i, l->bits, DPF_BITS_MIN, DPF_BITS_MAX);
         if ((uint64_t)l->count << l->bits > SCHEDULE_CELLS_MAX)
-            return status_fail(STATUS_RANGE, "lookup %u would expand %u tables of 2^%d cells: use a smaller bucket or batch",
-                               i, l->count, l->bits);
+            return status_fail(
+                STATUS_RANGE, "lookup %u would expand %u tables of 2^%d cells: use a smaller bucket or batch",
+                i, l->count, l->bits);
     }
     return STATUS_OK;
 }
@@ -210,16 +215,18 @@ static void hash_schedule(struct schedule *s)
     }
     for (uint32_t i = 0; i < s->gates; i++) {
         const struct gate *g = &s->gate[i];
-        const int64_t f[] = {g->kind,     g->round,   g->x,         g->y,          g->add,          g->out,
-                             g->weight,   g->bias,    g->diagonal,  g->shift,      g->halvings,     g->diagonal_up,
-                             g->bias_up,  g->add_up,  g->negate,    g->constant,   g->spread,       g->index,
-                             g->lookup,   g->table,   g->emits,     g->heads.heads, g->heads.queries, g->heads.keys,
-                             g->heads.width, g->heads.sequences};
+        const int64_t f[] = {
+            g->kind,        g->round,          g->x,        g->y,           g->add,           g->out,
+            g->weight,      g->bias,           g->diagonal, g->shift,       g->halvings,      g->diagonal_up,
+            g->bias_up,     g->add_up,         g->negate,   g->constant,    g->spread,        g->index,
+            g->lookup,      g->table,          g->emits,    g->heads.heads, g->heads.queries, g->heads.keys,
+            g->heads.width, g->heads.sequences};
         hash_fields(&state, f, sizeof f / sizeof *f);
     }
     for (uint32_t i = 0; i < s->lookups; i++) {
         const struct lookup *l = &s->lookup[i];
-        const int64_t f[] = {l->count, l->bits, l->shift, l->offset, l->tables, l->table_frac[0], l->table_frac[1]};
+        const int64_t f[] = {l->count,  l->bits,          l->shift,        l->offset,
+                             l->tables, l->table_frac[0], l->table_frac[1]};
         hash_fields(&state, f, sizeof f / sizeof *f);
         for (uint32_t t = 0; t < l->tables; t++)
             hash_fields(&state, l->table[t], (size_t)1 << l->bits);
@@ -232,8 +239,9 @@ enum status schedule_finish(struct schedule *s)
     if (s->failed != STATUS_OK)
         return s->failed;
     if (schedule_calibrated(s) && s->ranged != s->ranges)
-        return status_fail(STATUS_FOREIGN, "the model's description has %u ranges, the schedule has %u openings: share "
-                                           "the model again with this version",
+        return status_fail(STATUS_FOREIGN,
+                           "the model's description has %u ranges, the schedule has %u openings: share "
+                           "the model again with this version",
                            s->ranges, s->ranged);
     enum status status = sort_by_round(s);
     if (status == STATUS_OK && schedule_calibrated(s))

@@ -6,12 +6,14 @@
 #include <openssl/evp.h>
 #include <sodium.h>
 
-/* One node or correction word: a seed of 127 bits; the lowest bit is kept clear, it separates the two children. */
+/* One node or correction word: a seed of 127 bits; the lowest bit is kept clear, it separates the two
+ * children. */
 struct block {
     uint64_t w[2];
 };
 
-/* A key on the wire: a block for every level, the control bits (two a level, left then right), the words of a leaf. */
+/* A key on the wire: a block for every level, the control bits (two a level, left then right), the words of a
+ * leaf. */
 #define CONTROL_BYTES 4 /* 2 * 14 bits at most */
 
 static int levels_of(int bits)
@@ -47,7 +49,8 @@ static enum status generator_open(struct generator *g)
 {
     g->child = fixed_key("trefoil dpf children 1");
     g->leaf = fixed_key("trefoil dpf leaves 1");
-    return g->child && g->leaf ? STATUS_OK : status_fail(STATUS_MEMORY, "AES of libcrypto could not be set up");
+    return g->child && g->leaf ? STATUS_OK
+                               : status_fail(STATUS_MEMORY, "AES of libcrypto could not be set up");
 }
 
 static void generator_close(struct generator *g)
@@ -117,8 +120,8 @@ static void root(struct block *out, const unsigned char *seed)
 }
 
 /* One level of one key: node and control of both parties move to the child on rho's path. */
-static enum status deal_level(const struct generator *g, struct block node[2], uint64_t control[2], uint64_t right,
-                              struct block *correction, uint64_t bits[2])
+static enum status deal_level(const struct generator *g, struct block node[2], uint64_t control[2],
+                              uint64_t right, struct block *correction, uint64_t bits[2])
 {
     struct block child[2][2], scratch[2];
     uint64_t t[2][2];
@@ -129,9 +132,11 @@ static enum status deal_level(const struct generator *g, struct block node[2], u
         for (int side = 0; side < 2; side++)
             t[p][side] = take_control(&child[p][side]);
     }
-    /* The child that rho does not pass through must become equal for both: its difference is the correction. */
+    /* The child that rho does not pass through must become equal for both: its difference is the correction.
+     */
     for (int w = 0; w < 2; w++) {
-        const uint64_t left = child[0][0].w[w] ^ child[1][0].w[w], other = child[0][1].w[w] ^ child[1][1].w[w];
+        const uint64_t left = child[0][0].w[w] ^ child[1][0].w[w],
+                       other = child[0][1].w[w] ^ child[1][1].w[w];
         correction->w[w] = (left & -right) | (other & ~-right);
     }
     bits[0] = t[0][0] ^ t[1][0] ^ right ^ 1;
@@ -201,8 +206,8 @@ static enum status deal_one(const struct generator *g, unsigned char *key, int b
     return status;
 }
 
-enum status dpf_deal(unsigned char *keys, int bits, size_t count, const uint16_t *point, const unsigned char *seed1,
-                     const unsigned char *seed2)
+enum status dpf_deal(unsigned char *keys, int bits, size_t count, const uint16_t *point,
+                     const unsigned char *seed1, const unsigned char *seed2)
 {
     struct generator g;
     enum status status = generator_open(&g);
@@ -276,8 +281,8 @@ static enum status expand_level(const struct generator *g, struct expansion *x, 
     return STATUS_OK;
 }
 
-static enum status expand_one(const struct generator *g, struct expansion *x, uint64_t *hot, int bits, int party,
-                              const unsigned char *seed, const unsigned char *key)
+static enum status expand_one(const struct generator *g, struct expansion *x, uint64_t *hot, int bits,
+                              int party, const unsigned char *seed, const unsigned char *key)
 {
     const int levels = levels_of(bits);
     uint32_t controls;
