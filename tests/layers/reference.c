@@ -24,7 +24,7 @@ struct product {
 
 static void add(struct product *p, ring_i128 term, int up)
 {
-    ck_assert_int_ge(up, 0);
+    ck_must(up >= 0, "a term has more fraction bits than its product");
     const ring_i128 scaled = (ring_i128)((ring_u128)term << up);
     p->z += scaled;
     p->size += fabs((double)scaled);
@@ -202,17 +202,15 @@ static void judge_table(struct values *v, const struct gate *g, ring_i128 z, int
     ck_assert_ptr_nonnull(source);
     const size_t cols = v->s->tensor[source->out].cols;
     const ring_i128 at = product_of(v, source, i / cols, i % cols).z + l->offset;
-    ck_assert_msg(at >= 0 && at < (ring_i128)1 << (l->bits + l->shift), "%s: out of its table",
-                  name_of(v, g));
+    ck_must(at >= 0 && at < (ring_i128)1 << (l->bits + l->shift), "%s: out of its table", name_of(v, g));
     const size_t cell = (size_t)(at >> l->shift), last = ((size_t)1 << l->bits) - 1;
     for (size_t above = 0; above < 2; above++) {
         const bool in_cell = !above || (at & (((ring_i128)1 << l->shift) - 1)) != 0;
         bool *explains = &v->cells[g->lookup][2 * i + above];
         *explains &= in_cell && opened(v, z, shift, out - l->table[g->table][(cell + above) & last]);
     }
-    ck_assert_msg(v->cells[g->lookup][2 * i] || v->cells[g->lookup][2 * i + 1],
-                  "%s[%zu]: %lld is not in cell %zu or the one above it", name_of(v, g), i, (long long)out,
-                  cell);
+    ck_must(v->cells[g->lookup][2 * i] || v->cells[g->lookup][2 * i + 1],
+            "%s[%zu]: %lld is not in cell %zu or the one above it", name_of(v, g), i, (long long)out, cell);
 }
 
 static void judge_opening(struct values *v, const struct gate *g)
@@ -225,13 +223,12 @@ static void judge_opening(struct values *v, const struct gate *g)
         const ring_i128 z = product_of(v, g, i / t->cols, i % t->cols).z;
         const int64_t out = v->value[g->out][i];
         if (g->kind != GATE_OUTPUT)
-            ck_assert_msg(llabs(out) < RING_RANGE, "%s[%zu] = %lld is out of range", t->name, i,
-                          (long long)out);
+            ck_must(llabs(out) < RING_RANGE, "%s[%zu] = %lld is out of range", t->name, i, (long long)out);
         if (g->lookup != SCHEDULE_NONE)
             judge_table(v, g, z, shift, i, out);
         else
-            ck_assert_msg(opened(v, z, shift, out), "%s[%zu]: %lld, not %.6f", t->name, i, (long long)out,
-                          ldexp((double)z, -shift));
+            ck_must(opened(v, z, shift, out), "%s[%zu]: %lld, not %.6f", t->name, i, (long long)out,
+                    ldexp((double)z, -shift));
     }
 }
 
@@ -245,8 +242,8 @@ static void judge_centre(const struct values *v, const struct gate *g)
             sum += (double)v->value[g->x][r * t->cols + c];
         for (size_t c = 0; c < t->cols; c++) {
             const double exact = (double)v->value[g->x][r * t->cols + c] - sum / t->cols;
-            ck_assert_msg(fabs((double)v->value[g->out][r * t->cols + c] - exact) <= most + 0.01,
-                          "%s: row %zu, column %zu", t->name, r, c);
+            ck_must(fabs((double)v->value[g->out][r * t->cols + c] - exact) <= most + 0.01,
+                    "%s: row %zu, column %zu", t->name, r, c);
         }
     }
 }
@@ -265,10 +262,10 @@ static void judge_local(const struct values *v, const struct gate *g)
             const size_t row = g->kind == GATE_SELECT ? r * (x->rows / t->rows) : r;
             const int64_t in = v->value[g->x][row * t->cols + c];
             if (g->kind == GATE_SELECT)
-                ck_assert_int_eq(out, in);
+                ck_must(out == in, "%s: row %zu", t->name, r);
             else
-                ck_assert_msg(fabs((double)out - ldexp((double)in, t->frac - x->frac)) <= most, "%s: row %zu",
-                              t->name, r);
+                ck_must(fabs((double)out - ldexp((double)in, t->frac - x->frac)) <= most, "%s: row %zu",
+                        t->name, r);
         }
 }
 
@@ -316,7 +313,7 @@ void reference_check(const struct three *t, enum reference_walk walk, const int6
         const size_t n = tensor_size(&v.s->tensor[g->out]);
         if (g->kind == GATE_INPUT) {
             for (size_t j = 0; j < n; j++)
-                ck_assert_int_eq(v.value[g->out][j], input[inputs][j]);
+                ck_must(v.value[g->out][j] == input[inputs][j], "input %u[%zu]", inputs, j);
             inputs++;
         } else if (gate_walks(g->kind)->local) {
             judge_local(&v, g);
@@ -352,8 +349,8 @@ static void judge_clear(const struct values *v, const struct gate *g, struct cle
         const double tolerance = ldexp(2.0, -t->frac) + ldexp(p.size, -bits_in(v, g)) * 0x1p-20 +
                                  ldexp(1.0, -t->frac) * fabs((double)v->value[g->out][i]) * 0x1p-20;
         const double out = ldexp((double)v->value[g->out][i], -t->frac);
-        ck_assert_msg(fabs((double)walk->value[g->out][i] - out) <= tolerance,
-                      "%s[%zu]: clear %g, private %g", t->name, i, (double)walk->value[g->out][i], out);
+        ck_must(fabs((double)walk->value[g->out][i] - out) <= tolerance, "%s[%zu]: clear %g, private %g",
+                t->name, i, (double)walk->value[g->out][i], out);
     }
 }
 

@@ -382,6 +382,31 @@ START_TEST(two_bundles_open_the_same_input_under_different_masks)
 }
 END_TEST
 
+/* Beyond a quarter of a megabyte buffers are pooled: what one walk gives back serves the next. */
+START_TEST(large_tensors_survive_several_bundles)
+{
+    three_seed(11);
+    for (uint32_t rows = 900; rows <= 2700; rows += 900) {
+        struct trial t;
+        struct multiply m = plain;
+        trial_start(&t, rows, 1);
+        m.x = trial_input(&t, rows, 40, 12, 1 << 15);
+        const int less[3] = {4, 4, 4};
+        m.y = trial_linear(&t, &(struct linear){m.x, m.x, 40, 12}, less, 15, "linear");
+        m.frac = 9;
+        const uint32_t product = gate_multiply(&t.schedule, &m, "product");
+        trial_linear(&t, &(struct linear){gate_centre(&t.schedule, m.y, "centred"), SCHEDULE_NONE, 45, 12},
+                     less, 22, "another size of the same class");
+        trial_linear(&t, &(struct linear){product, m.x, 40, 12}, less, 22, "last");
+        trial_finish(&t);
+        for (int bundle = 0; bundle < 3; bundle++)
+            trial_run(&t);
+        trial_check(&t);
+        trial_end(&t);
+    }
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("gates");
@@ -400,6 +425,7 @@ int main(void)
     tcase_add_test(tests, what_was_centred_shifted_and_selected_multiplies_like_anything_else);
     tcase_add_test(tests, centred_rows_add_up_to_nothing);
     tcase_add_test(tests, two_bundles_open_the_same_input_under_different_masks);
+    tcase_add_test(tests, large_tensors_survive_several_bundles);
     suite_add_tcase(suite, tests);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);

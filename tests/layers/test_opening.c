@@ -147,7 +147,7 @@ START_TEST(zero_stays_zero)
             draw_masks(kind);
             open_block(shift);
             for (size_t i = 0; i < BLOCK; i++)
-                ck_assert_int_eq(b.out[i], 0);
+                ck_must(b.out[i] == 0, "shift %d: %lld", shift, (long long)b.out[i]);
         }
 }
 END_TEST
@@ -219,7 +219,8 @@ START_TEST(what_joins_after_the_shift_is_exact)
                           after[p]);
         for (size_t i = 0; i < BLOCK; i++) {
             const int64_t m = (int64_t)(b.sent[0][i] + b.sent[1][i]);
-            ck_assert_int_eq(m - b.mask[0][i] - b.mask[1][i], (b.z[i] >> shift) + (int64_t)(i * 37));
+            ck_must(m - b.mask[0][i] - b.mask[1][i] == (b.z[i] >> shift) + (int64_t)(i * 37),
+                    "shift %d, element %zu", shift, i);
         }
     }
 }
@@ -235,7 +236,8 @@ START_TEST(a_whole_value_at_p1_is_rounded_to_nearest)
         }
         opening_share(b.sent[0], (struct ring_wide){b.lo[0], b.hi[0]}, BLOCK, shift, 1, NULL, NULL);
         for (size_t i = 0; i < BLOCK; i++)
-            ck_assert_int_eq((int64_t)b.sent[0][i], (int64_t)floor(ldexp((double)b.z[i], -shift) + 0.5));
+            ck_must((int64_t)b.sent[0][i] == (int64_t)floor(ldexp((double)b.z[i], -shift) + 0.5),
+                    "shift %d, element %zu", shift, i);
     }
 }
 END_TEST
@@ -253,8 +255,8 @@ START_TEST(output_shares_add_up_modulo_2_to_the_32)
                 opening_output(out[p], (struct ring_wide){b.lo[p], b.hi[p]}, BLOCK, shift, p + 1);
             for (size_t i = 0; i < BLOCK; i++) {
                 const int64_t error = (int32_t)(out[0][i] + out[1][i]) * unit - b.z[i];
-                ck_assert(error > -unit && error < unit);
-                ck_assert(b.z[i] % unit || !error);
+                ck_must(error > -unit && error < unit, "shift %d: off by %lld", shift, (long long)error);
+                ck_must(b.z[i] % unit || !error, "shift %d: a multiple is not exact", shift);
             }
         }
 }
@@ -289,9 +291,9 @@ START_TEST(an_index_names_a_cell_on_either_side_of_the_value)
                     const uint64_t v = (uint64_t)(b.z[i] + l.offset), cell = v >> shift;
                     const uint64_t got = (uint64_t)(d[0][i] + d[1][i] - rho[i]) & (cells - 1);
                     const bool between = (v & (((uint64_t)1 << shift) - 1)) != 0;
-                    ck_assert_uint_lt(d[0][i], cells);
-                    ck_assert_uint_lt(d[1][i], cells);
-                    ck_assert(got == cell || (between && got == ((cell + 1) & (cells - 1))));
+                    ck_must(d[0][i] < cells && d[1][i] < cells, "%d bits: more are sent", bits);
+                    ck_must(got == cell || (between && got == ((cell + 1) & (cells - 1))),
+                            "%d bits, shift %d: cell %llu", bits, shift, (unsigned long long)got);
                     above += got != cell;
                     seen += between;
                 }

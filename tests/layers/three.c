@@ -123,7 +123,8 @@ static void share_weight(struct three *t, uint32_t i)
     three_bytes(&key, sizeof key);
     ring_stream_masks(l2, n, &key, 0);
     for (size_t j = 0; j < n; j++) {
-        ck_assert_int_lt(llabs(t->weight[i][j]), RING_RANGE);
+        ck_must(llabs(t->weight[i][j]) < RING_RANGE, "%s: a weight is out of range",
+                t->schedule.weight[i].name);
         m[j] = t->weight[i][j] + l1[j] + l2[j];
     }
     if (t->schedule.weight[i].kind == WEIGHT_MATRIX)
@@ -566,14 +567,14 @@ int64_t three_value(const struct three *t, uint32_t tensor, size_t i)
 {
     const struct share *one = &t->party[1].evaluator.tensor[tensor],
                        *two = &t->party[2].evaluator.tensor[tensor];
-    ck_assert_msg(one->m[i] == two->m[i], "%s: the evaluators hold different m",
-                  t->schedule.tensor[tensor].name);
+    ck_must(one->m[i] == two->m[i], "%s: the evaluators hold different m", t->schedule.tensor[tensor].name);
     return one->m[i] - one->l[i] - two->l[i];
 }
 
 int64_t three_fixed_value(const struct three *t, uint32_t tensor, size_t i)
 {
-    ck_assert_int_eq(t->fixed.tensor[tensor].l[i], 0);
+    ck_must(t->fixed.tensor[tensor].l[i] == 0, "%s: a mask in the fixed-point walk",
+            t->schedule.tensor[tensor].name);
     return t->fixed.tensor[tensor].m[i];
 }
 

@@ -28,6 +28,13 @@
                       status_message());                                                     \
     } while (0)
 
+/* For inner loops: Check writes to a file at every assertion of its own. */
+#define ck_must(condition, ...)        \
+    do {                               \
+        if (!(condition))              \
+            ck_abort_msg(__VA_ARGS__); \
+    } while (0)
+
 /* ---- numbers for tests ---- */
 
 /* Starts the generator again. */

@@ -156,7 +156,8 @@ START_TEST(one_expansion_looks_uniform_and_never_repeats_a_word)
         qsort(k.hot[p], n, sizeof(uint64_t), compare);
         ck_assert_uint_ne(k.hot[p][0], 0);
         for (size_t i = 1; i < n; i++)
-            ck_assert_uint_ne(k.hot[p][i - 1], k.hot[p][i]);
+            if (k.hot[p][i - 1] == k.hot[p][i])
+                ck_abort_msg("a word occurs twice");
     }
     drop(&k);
 }
@@ -211,7 +212,8 @@ START_TEST(two_bundles_have_nothing_in_common)
     expand(&b);
     ck_assert(memcmp(a.key, b.key, dpf_key_bytes(8)) != 0);
     for (size_t i = 0; i < a.count * a.cells; i++)
-        ck_assert_uint_ne(a.hot[0][i], b.hot[0][i]);
+        if (a.hot[0][i] == b.hot[0][i])
+            ck_abort_msg("word %zu is the same in both", i);
     drop(&a);
     drop(&b);
 }
