@@ -144,13 +144,20 @@ static void print_answer(const struct session *session, const char *text, const 
            answer->tokens, answer->bucket);
 }
 
-/* What to do when the bundles of a bucket are spent. */
+/* What to do when the bundles of a bucket are spent: a client may not deal them itself. */
 static enum status explain_empty(const struct session *session, uint32_t bucket)
 {
-    return status_fail(STATUS_EMPTY,
-                       "no bundle of %u tokens is left; deal more with: trefoil offline --config %s --bucket %u "
-                       "--bundles 10",
-                       bucket, session->arguments->place.path, bucket);
+    if (session->classifier.config.role == NET_ROLE_CLIENT)
+        return status_fail(
+            STATUS_EMPTY,
+            "no bundle of %u tokens is left; ask an operator of the parties for more (trefoil offline "
+            "--bucket %u --bundles 10)",
+            bucket, bucket);
+    return status_fail(
+        STATUS_EMPTY,
+        "no bundle of %u tokens is left; deal more with: trefoil offline --config %s --bucket %u "
+        "--bundles 10",
+        bucket, session->arguments->place.path, bucket);
 }
 
 static enum status classify(struct session *session, const char *text, const struct tokens *tokens)

@@ -35,6 +35,21 @@ says "exists already"
 expect 0 "keygen shows the public key" "$trefoil" keygen --show "$scratch/key"
 [ "$(cat "$scratch/out")" = "$(cat "$scratch/key.pub")" ] || wrong "keygen --show prints another key"
 
+mkdir "$scratch/examples"
+cp "$source"/doc/examples/*.conf "$scratch/examples"
+for who in P0 P1 P2 owner client operator; do
+    "$trefoil" keygen "$scratch/examples/$who.key" >/dev/null
+done
+for who in P0 P1 P2; do
+    expect 0 "the example of $who is valid" "$trefoil" party --config "$scratch/examples/$who.conf" --check
+    says "a valid configuration of $who"
+done
+for who in owner client operator; do
+    expect 1 "the example of the $who is valid, and no party's" "$trefoil" party --config \
+        "$scratch/examples/$who.conf" --check
+    says "the role of a party is P0, P1 or P2"
+done
+
 printf 'it works\nA\tB\n\n' >"$scratch/texts"
 expect 0 "tokenize prints a line a line" "$trefoil" tokenize --model "$model" <"$scratch/texts"
 printf '101 2009 2573 102\n101 1037 102 1038 102\n101 102\n' | cmp -s - "$scratch/out" || wrong "other ids"
