@@ -62,9 +62,12 @@ start_party() {
     log=$dir/log/$1.log
     : >>"$log"
     before=$(wc -c <"$log")
+    # No process without a pid file, whenever Ctrl-C comes.
+    trap '' INT TERM HUP
     setsid "$trefoil" party --config "$dir/$1.conf" >>"$log" 2>&1 </dev/null &
     pid=$!
     echo $pid >"$dir/$1.pid"
+    trap - INT TERM HUP
     tries=0
     endpoint=
     while [ -z "$endpoint" ]; do
@@ -176,7 +179,7 @@ read_options() {
         [ $# -gt 1 ] || usage_error "$1 needs a value, or is no option"
         case $1 in
         --model) model=$2 ;;
-        --bundles) check_number "$1" "$2" && bundles=$2 ;;
+        --bundles) [ "$2" = 0 ] || check_number "$1" "$2" && bundles=$2 ;;
         --bucket) check_number "$1" "$2" && buckets="$buckets $2" ;;
         --name) name=$2 ;;
         --calibration) calibration=$2 ;;
@@ -224,6 +227,7 @@ share_and_deal() {
 
 deal() {
     usual
+    [ "$bundles" -gt 0 ] || return 0
     for bucket in $buckets; do
         "$trefoil" offline --config "$dir/client.conf" --bundles "$bundles" --bucket "$bucket" ||
             fail "the parties run and hold the model, but no bundles of $bucket tokens were dealt"

@@ -72,7 +72,7 @@ else
 it 's a charming and often affecting journey .
 the plot is paper-thin and the jokes are older than the actors .
 a film to see twice , and to think about for much longer .
-i have had more fun waiting for a bus .
+a mess from start to finish , and a long one .
 TXT
 fi
 
@@ -81,7 +81,7 @@ fi
     END { for (b in n) print b, n[b] }' | sort -n >"$folder/lengths"
 
 step "Three parties: keys, processes, and the model in shares"
-"$here/cluster.sh" start "$folder/cluster" --model "$model" --bundles 1 --bucket 16 >"$folder/start.log" ||
+"$here/cluster.sh" start "$folder/cluster" --model "$model" --bundles 0 >"$folder/start.log" ||
     fail "the parties did not start"
 "$here/cluster.sh" status "$folder/cluster" | grep ' runs as '
 step "Offline: masks, before any text is known"
