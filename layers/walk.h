@@ -107,6 +107,25 @@ struct static_share {
     int64_t *m, *l;                   /* diagonals and biases */
 };
 
+/* Where the seconds of an online walk went. Costs a few clock readings a gate while it is on, and nothing otherwise. Times
+ * depend on shapes alone, which are public. */
+struct walk_profile {
+    uint32_t gates, rounds;
+    double *compute; /* [gates]: from the operands to the message, and from the peer's message to m */
+    double *gemm;    /* [gates]: how much of that was inside the ring GEMM, packing of its operands included */
+    double *wait;    /* [rounds]: in the exchange, sending included */
+    double warm;     /* in walk_warm; for the caller to set */
+    double last, inside_gemm; /* while walking */
+};
+STATUS_MUST_USE enum status walk_profile_init(struct walk_profile *profile, const struct schedule *schedule);
+void walk_profile_clear(struct walk_profile *profile);
+/* For the walk; each takes NULL and does nothing. What passed since the last of these calls is charged to a gate or to a
+ * round's wait. In between, the calling thread's ring GEMM is watched. */
+void walk_profile_start(struct walk_profile *profile);
+void walk_profile_compute(struct walk_profile *profile, uint32_t gate);
+void walk_profile_wait(struct walk_profile *profile, uint32_t round);
+void walk_profile_stop(struct walk_profile *profile);
+
 struct evaluator {
     const struct schedule *schedule;
     int party;  /* 1 or 2 */
@@ -118,6 +137,7 @@ struct evaluator {
     void **product;        /* by gate: material; owned, NULL once spent */
     uint64_t **hot;        /* by lookup: this party's share of the unit vector at rho, expanded; owned */
     uint16_t **index;      /* by lookup: the opened d */
+    struct walk_profile *profile; /* filled by the online walk, or NULL */
 
     /* Offline: receive(part of a gate) from P0 and keep it in the store. */
     enum status (*receive)(void *context, uint32_t gate, enum part part, void *data, size_t bytes);

@@ -277,17 +277,22 @@ static enum status run_rounds(struct online *o)
             const enum status status = run_gate(o, end);
             if (status != STATUS_OK)
                 return status;
+            walk_profile_compute(e->profile, end);
             opens |= s->gate[end].emits;
         }
         if (opens && !e->clear) {
             const enum status status = e->exchange(e->context, round);
             if (status != STATUS_OK)
                 return status_prefix(status, "%s: ", s->tensor[s->gate[end - 1].out].name);
+            walk_profile_wait(e->profile, round);
+        }
+        for (uint32_t i = first; i < end; i++) {
+            finish_gate(o, i);
+            walk_profile_compute(e->profile, i);
         }
         for (uint32_t i = first; i < end; i++)
-            finish_gate(o, i);
-        for (uint32_t i = first; i < end; i++)
             evaluator_release(e, i);
+        walk_profile_compute(e->profile, end - 1);
     }
     return STATUS_OK;
 }
@@ -300,8 +305,10 @@ enum status walk_online(struct evaluator *e, const struct ring_wide *input, uint
     enum status status = STATUS_OK;
     if (!o.received || !o.received_index)
         status = status_fail(STATUS_MEMORY, "out of memory");
+    walk_profile_start(e->profile);
     if (status == STATUS_OK)
         status = run_rounds(&o);
+    walk_profile_stop(e->profile);
     for (uint32_t i = 0; o.received && o.received_index && i < e->schedule->gates; i++)
         release_received(&o, i);
     free(o.received);

@@ -91,8 +91,31 @@ static enum status send_inputs(struct client *c, struct net_session *session, co
 
 /* ---- output ---- */
 
-static enum status receive_shares(struct client *c, struct net_session *session, int party, uint32_t *shares,
-                                  size_t count, struct inference *out)
+static enum status read_seconds(const json_t *list, double *seconds, uint32_t count)
+{
+    if (json_array_size(list) != count)
+        return status_fail(STATUS_PEER, "a party sent a profile of another schedule");
+    for (uint32_t i = 0; i < count; i++)
+        seconds[i] = json_number_value(json_array_get(list, i));
+    return STATUS_OK;
+}
+
+static enum status read_profile(const json_t *reply, const struct schedule *s, struct walk_profile *p)
+{
+    const json_t *profile = json_object_get(reply, "profile");
+    enum status status = walk_profile_init(p, s);
+    if (status == STATUS_OK)
+        status = read_seconds(json_object_get(profile, "compute"), p->compute, s->gates);
+    if (status == STATUS_OK)
+        status = read_seconds(json_object_get(profile, "gemm"), p->gemm, s->gates);
+    if (status == STATUS_OK)
+        status = read_seconds(json_object_get(profile, "wait"), p->wait, s->rounds);
+    p->warm = json_number_value(json_object_get(profile, "warm"));
+    return status;
+}
+
+static enum status receive_shares(struct client *c, struct net_session *session, const struct schedule *s, int party,
+                                  uint32_t *shares, size_t count, struct inference *out)
 {
     json_t *reply = NULL;
     enum status status = net_receive(session, c->party[party], NET_OUTPUT, 0, shares, count * sizeof *shares);
@@ -102,23 +125,25 @@ static enum status receive_shares(struct client *c, struct net_session *session,
         status = client_number(c, reply, party, "rounds", &out->rounds);
     if (status == STATUS_OK)
         status = client_number(c, reply, party, "bytes", &out->bytes);
+    if (status == STATUS_OK && out->profile)
+        status = read_profile(reply, s, &out->profile[party - 1]);
     const double ms = json_number_value(json_object_get(reply, "online_ms"));
     out->online_ms = ms > out->online_ms ? ms : out->online_ms;
     json_decref(reply);
     return status;
 }
 
-static enum status receive_logits(struct client *c, struct net_session *session, const struct description *d,
-                                  struct inference *i)
+static enum status receive_logits(struct client *c, struct net_session *session, const struct schedule *s,
+                                  uint32_t labels, struct inference *i)
 {
-    const size_t count = (size_t)i->batch * d->config.labels;
+    const size_t count = (size_t)i->batch * labels;
     uint32_t *shares = calloc(2 * count, sizeof *shares);
     if (!shares)
         return status_fail(STATUS_MEMORY, "out of memory");
     i->online_ms = 0;
-    enum status status = receive_shares(c, session, 1, shares, count, i);
+    enum status status = receive_shares(c, session, s, 1, shares, count, i);
     if (status == STATUS_OK)
-        status = receive_shares(c, session, 2, shares + count, count, i);
+        status = receive_shares(c, session, s, 2, shares + count, count, i);
     for (size_t n = 0; status == STATUS_OK && n < count; n++)
         i->logits[n] = ldexpf((float)(int32_t)(shares[n] + shares[count + n]), -POOLER_LOGIT_FRAC);
     sodium_memzero(shares, 2 * count * sizeof *shares);
@@ -148,6 +173,8 @@ enum status client_infer(struct client *c, const struct description *d, struct i
 {
     struct schedule s;
     struct net_session *session = NULL;
+    if (i->profile)
+        memset(i->profile, 0, 2 * sizeof *i->profile);
     enum status status = description_compile(d, i->bucket, i->batch, i->tune, &s);
     if (status != STATUS_OK)
         return status;
@@ -155,14 +182,18 @@ enum status client_infer(struct client *c, const struct description *d, struct i
         if (i->length[b] < 2 || i->length[b] > i->bucket)
             status = status_fail(STATUS_INPUT, "a text of %u tokens in a bucket of %u", i->length[b], i->bucket);
     const double start = client_seconds();
+    json_t *request = client_shape_request("infer", i->model, &s, i->tune);
+    if (request && i->profile)
+        json_object_set_new(request, "profile", json_true());
     if (status == STATUS_OK)
-        status = client_ask(c, 7, client_shape_request("infer", i->model, &s, i->tune), &session);
+        status = client_ask(c, 7, json_incref(request), &session);
+    json_decref(request);
     if (status == STATUS_OK)
         status = expect_serial(c, session, i);
     if (status == STATUS_OK)
         status = send_inputs(c, session, &s, i);
     if (status == STATUS_OK)
-        status = receive_logits(c, session, d, i);
+        status = receive_logits(c, session, &s, d->config.labels, i);
     i->total_ms = 1e3 * (client_seconds() - start);
     net_session_close(&session);
     schedule_clear(&s);

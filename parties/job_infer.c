@@ -13,6 +13,7 @@ struct online {
     struct job *job;
     struct store_bundle *bundle;
     struct net_round round;
+    struct walk_profile profile; /* if the client asked for one */
 };
 
 static enum status load_part(void *context, uint32_t gate, enum part part, void *data, size_t bytes)
@@ -90,6 +91,22 @@ static enum status inputs_receive(struct inputs *in, struct job *job)
     return status;
 }
 
+/* ---- the profile: where the time went, for who asks ---- */
+
+static json_t *seconds_new(const double *seconds, uint32_t count)
+{
+    json_t *list = json_array();
+    for (uint32_t i = 0; list && i < count; i++)
+        json_array_append_new(list, json_real(seconds[i]));
+    return list;
+}
+
+static json_t *profile_new(const struct walk_profile *p)
+{
+    return json_pack("{s:f, s:o, s:o, s:o}", "warm", p->warm, "compute", seconds_new(p->compute, p->gates), "gemm",
+                     seconds_new(p->gemm, p->gates), "wait", seconds_new(p->wait, p->rounds));
+}
+
 /* ---- the walk ---- */
 
 static enum status prepare_evaluator(struct evaluator *e, struct online *o)
@@ -106,21 +123,29 @@ static enum status prepare_evaluator(struct evaluator *e, struct online *o)
     enum status status = evaluator_init(e);
     if (status == STATUS_OK)
         status = store_bundle_get(o->bundle, BUNDLE_ITEM_SEED, &e->seed, sizeof e->seed);
+    const double start = job_seconds();
     if (status == STATUS_OK)
         status = walk_warm(e);
+    if (o->profile.compute) {
+        o->profile.warm = job_seconds() - start;
+        e->profile = &o->profile;
+    }
     return status;
 }
 
 /* The logit shares are the client's answer: they go to nobody else. */
-static enum status reveal_to_client(struct job *job, const uint32_t *shares, size_t count, double milliseconds)
+static enum status reveal_to_client(struct online *o, const uint32_t *shares, size_t count, double milliseconds)
 {
+    struct job *job = o->job;
     const struct net_counters *c = net_session_counters(job->session);
     const json_int_t bytes = (json_int_t)c->sent_kind[NET_ROUND], rounds = (json_int_t)c->rounds;
     const enum status status = net_send(job->session, job->client, NET_OUTPUT, 0, shares, count * sizeof *shares);
     if (status != STATUS_OK)
         return status;
-    return message_send(job->session, job->client, NET_REPLY,
-                        json_pack("{s:f, s:I, s:I}", "online_ms", milliseconds, "rounds", rounds, "bytes", bytes));
+    json_t *reply = json_pack("{s:f, s:I, s:I}", "online_ms", milliseconds, "rounds", rounds, "bytes", bytes);
+    if (reply && o->profile.compute)
+        json_object_set_new(reply, "profile", profile_new(&o->profile));
+    return message_send(job->session, job->client, NET_REPLY, reply);
 }
 
 static enum status evaluate(struct online *o, struct evaluator *e)
@@ -139,7 +164,7 @@ static enum status evaluate(struct online *o, struct evaluator *e)
     if (status == STATUS_OK)
         status = walk_online(e, in.view, shares);
     if (status == STATUS_OK)
-        status = reveal_to_client(job, shares, count, 1e3 * (job_seconds() - start));
+        status = reveal_to_client(o, shares, count, 1e3 * (job_seconds() - start));
     inputs_clear(&in);
     if (shares)
         sodium_memzero(shares, count * sizeof *shares);
@@ -159,11 +184,15 @@ enum status job_infer(struct job *job)
                               json_pack("{s:I}", "serial", (json_int_t)store_bundle_name(o.bundle)->serial));
     if (status == STATUS_OK && job->service->party != 0) {
         net_round_init(&o.round, job->session, job->service->peer[3 - job->service->party], 0);
-        status = prepare_evaluator(&e, &o);
+        if (json_is_true(json_object_get(job->request, "profile")))
+            status = walk_profile_init(&o.profile, job->schedule);
+        if (status == STATUS_OK)
+            status = prepare_evaluator(&e, &o);
         if (status == STATUS_OK)
             status = evaluate(&o, &e);
         net_round_clear(&o.round);
         evaluator_clear(&e);
+        walk_profile_clear(&o.profile);
     }
     store_bundle_close(&o.bundle);
     return status;

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <time.h>
 
 #include <sodium.h>
 
@@ -15,6 +16,32 @@ static const struct gemm_kernel *const kernels[RING_GEMM_KERNELS] = {
     [RING_GEMM_PORTABLE] = &gemm_portable,
     [RING_GEMM_AMX] = &gemm_amx,
 };
+
+/* ---- the watch ---- */
+
+static _Thread_local double *watched;
+
+void ring_gemm_watch(double *seconds)
+{
+    watched = seconds;
+}
+
+static double watch(void)
+{
+    struct timespec now;
+    if (!watched)
+        return 0;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+static void unwatch(double since)
+{
+    if (watched)
+        *watched += watch() - since;
+}
+
+/* ---- the choice ---- */
 
 static bool is_kernel(enum ring_gemm_kernel kernel)
 {
@@ -105,7 +132,9 @@ enum status ring_gemm_pack(struct ring_gemm_matrix **out, enum ring_gemm_kernel 
             free(matrix);
             return status_fail(STATUS_MEMORY, "no memory for a packed matrix of %zu x %zu elements", k, n);
         }
+        const double start = watch();
         chosen->pack(matrix, b, ldb, transposed);
+        unwatch(start);
     }
     *out = matrix;
     return STATUS_OK;
@@ -130,8 +159,12 @@ size_t ring_gemm_bytes(const struct ring_gemm_matrix *matrix)
 enum status ring_gemm(struct ring_wide c, size_t ldc, size_t m, const int64_t *a, size_t lda,
                       const struct ring_gemm_matrix *b, enum ring_gemm_mode mode)
 {
-    if (m != 0 && b->k != 0 && b->n != 0)
-        return b->kernel->multiply(c, ldc, m, a, lda, b, mode);
+    if (m != 0 && b->k != 0 && b->n != 0) {
+        const double start = watch();
+        const enum status status = b->kernel->multiply(c, ldc, m, a, lda, b, mode);
+        unwatch(start);
+        return status;
+    }
     if (mode == RING_GEMM_SET) /* an empty sum, or no element at all */
         for (size_t row = 0; row < m; row++) {
             memset(c.lo + row * ldc, 0, b->n * sizeof *c.lo);

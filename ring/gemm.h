@@ -46,6 +46,10 @@ size_t ring_gemm_bytes(const struct ring_gemm_matrix *matrix);
 STATUS_MUST_USE enum status ring_gemm(struct ring_wide c, size_t ldc, size_t m, const int64_t *a, size_t lda,
                                       const struct ring_gemm_matrix *b, enum ring_gemm_mode mode);
 
+/* Adds the seconds that the calling thread spends in ring_gemm and ring_gemm_pack from now on to *seconds;
+ * NULL: no more. For measuring; costs nothing while it is off. */
+void ring_gemm_watch(double *seconds);
+
 /* The same by three loops in 128-bit integers; the definition. b is [k][n], rows ldb apart. */
 void ring_gemm_reference(struct ring_wide c, size_t ldc, size_t m, size_t k, size_t n, const int64_t *a,
                          size_t lda, const int64_t *b, size_t ldb, enum ring_gemm_mode mode);

@@ -117,6 +117,38 @@ START_TEST(what_is_counted_is_what_a_run_sends)
 }
 END_TEST
 
+START_TEST(a_profile_accounts_for_the_whole_online_time)
+{
+    struct walk_profile profile[2];
+    struct deal_request dealt;
+    struct inference i = {.model = id, .bucket = 16, .batch = 1, .length = (uint32_t[]){4}, .profile = profile};
+    float *embeddings = calloc((size_t)16 * model.config.hidden, sizeof *embeddings), logits[2];
+    i.embeddings = embeddings;
+    i.logits = logits;
+    deal(16, 1, TUNE_WAN, 1, &dealt);
+    ck_ok(client_infer(owner, &description, &i));
+    double most = 0;
+    for (int party = 0; party < 2; party++) {
+        double sum = 0, gemm = 0;
+        ck_assert_uint_eq(profile[party].rounds, i.rounds);
+        for (uint32_t g = 0; g < profile[party].gates; g++) {
+            ck_assert_double_ge(profile[party].gemm[g], 0);
+            ck_assert_double_le(profile[party].gemm[g], profile[party].compute[g]);
+            sum += profile[party].compute[g];
+            gemm += profile[party].gemm[g];
+        }
+        for (uint32_t r = 0; r < profile[party].rounds; r++)
+            sum += profile[party].wait[r];
+        ck_assert_double_gt(gemm, 0);
+        ck_assert_double_gt(profile[party].warm, 0);
+        most = sum > most ? sum : most;
+        walk_profile_clear(&profile[party]);
+    }
+    ck_assert_double_le(1e3 * most, i.online_ms);
+    free(embeddings);
+}
+END_TEST
+
 START_TEST(an_inference_without_a_bundle_says_so_and_loses_nothing)
 {
     struct deal_request dealt;
@@ -184,6 +216,7 @@ int main(void)
     tcase_set_timeout(tcase, 300);
     tcase_add_checked_fixture(tcase, start, stop);
     tcase_add_test(tcase, what_is_counted_is_what_a_run_sends);
+    tcase_add_test(tcase, a_profile_accounts_for_the_whole_online_time);
     tcase_add_test(tcase, an_inference_without_a_bundle_says_so_and_loses_nothing);
     tcase_add_test(tcase, dealing_and_inferring_go_on_side_by_side);
     tcase_add_test(tcase, a_removed_model_is_gone_at_every_party);
