@@ -12,7 +12,7 @@ static size_t step(const struct net_hub *hub)
 bool net_credit_read(struct net_session *session, struct net_box *box, size_t bytes)
 {
     struct net_hub *hub = session->hub;
-    box->read += bytes;
+    box->read += bytes + NET_FRAME_COST;
     if (box->read - box->read_told <= step(hub))
         return false;
     struct net_frame *frame = net_frame_sized(8);

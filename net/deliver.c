@@ -6,7 +6,7 @@
 /* How much unread data one peer may leave in one session: credit.c makes honest senders wait before that. */
 static size_t box_limit(const struct net_hub *hub)
 {
-    return 2 * hub->frame_max;
+    return 2 * hub->frame_max + NET_FRAME_COST;
 }
 
 /* The same for all sessions of a peer that nobody here has opened yet. */
@@ -57,11 +57,18 @@ static void list_request(struct net_session *session, int peer)
     pthread_cond_signal(&hub->requested);
 }
 
+/* Payloads that say something by themselves. Openings do not, but to the dealer, who never sees this memory;
+ * and they are much. */
+static bool is_secret(uint8_t kind)
+{
+    return kind == NET_SEED || kind == NET_DEAL || kind == NET_INPUT || kind == NET_OUTPUT;
+}
+
 static void keep(struct net_session *session, struct net_box *box, const struct net_header *header,
                  struct net_arrival *arrival)
 {
     struct net_hub *hub = session->hub;
-    size_t bytes = header->length;
+    size_t bytes = header->length + NET_FRAME_COST;
     const char *name = hub->peers[box->peer].name;
     if (box->frames.bytes + bytes > box_limit(hub)) {
         net_box_fail(session, box, STATUS_PEER, "%s sent more than %zu bytes ahead", name, box_limit(hub));
@@ -78,6 +85,7 @@ static void keep(struct net_session *session, struct net_box *box, const struct 
     }
     frame->header = *header;
     frame->peer = box->peer;
+    frame->wipe = is_secret(header->kind) && !arrival->inproc;
     for (size_t i = 0; i < arrival->count; i++)
         zmq_msg_move(&frame->pieces[i], &arrival->pieces[i]);
     bool first = box->sequence_in == 1;

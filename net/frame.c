@@ -4,6 +4,8 @@
 #include <string.h>
 #include <time.h>
 
+#include <sodium.h>
+
 static const char magic[4] = {'T', 'R', 'E', 'F'};
 
 struct net_frame *net_frame_new(size_t count)
@@ -21,8 +23,11 @@ void net_frame_free(struct net_frame *frame)
 {
     if (frame == NULL)
         return;
-    for (size_t i = 0; i < frame->count; i++)
+    for (size_t i = 0; i < frame->count; i++) {
+        if (frame->wipe)
+            sodium_memzero(zmq_msg_data(&frame->pieces[i]), zmq_msg_size(&frame->pieces[i]));
         zmq_msg_close(&frame->pieces[i]);
+    }
     free(frame);
 }
 
@@ -85,7 +90,7 @@ void net_frame_push(struct net_frame_list *list, struct net_frame *frame)
     else
         list->last->next = frame;
     list->last = frame;
-    list->bytes += frame->header.length;
+    list->bytes += frame->header.length + NET_FRAME_COST;
 }
 
 struct net_frame *net_frame_pop(struct net_frame_list *list)
@@ -93,7 +98,7 @@ struct net_frame *net_frame_pop(struct net_frame_list *list)
     struct net_frame *frame = list->first;
     if (frame != NULL) {
         list->first = frame->next;
-        list->bytes -= frame->header.length;
+        list->bytes -= frame->header.length + NET_FRAME_COST;
     }
     return frame;
 }

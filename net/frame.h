@@ -54,13 +54,17 @@ struct net_frame {
     int peer;
     uint64_t target;  /* outgoing: the epoch of the process it is meant for, 0 for whoever comes up */
     int64_t deadline; /* outgoing: when to give up waiting for the peer, net_now() milliseconds */
+    bool wipe;        /* incoming: overwrite the payload when it is freed */
     size_t count;     /* pieces: one before it is sent, as many as came otherwise */
     zmq_msg_t pieces[];
 };
 
+/* What a frame counts for beside its payload, so that empty ones are bounded, too. */
+#define NET_FRAME_COST 256
+
 struct net_frame_list {
     struct net_frame *first, *last;
-    size_t bytes; /* payloads */
+    size_t bytes; /* payloads and NET_FRAME_COST each */
 };
 
 /* A frame of empty pieces, or NULL. */
@@ -85,6 +89,7 @@ struct net_arrival {
     zmq_msg_t route, header;
     zmq_msg_t *pieces;
     size_t count, room, bytes;
+    bool inproc; /* the payload may be the sender's own memory: it is only read */
     bool broken; /* it lacked parts, or had more than any frame */
 };
 /* Whether the pieces are those of a payload of this length. */

@@ -221,6 +221,11 @@ static const char *identify(struct net_hub *hub, const char *key, const unsigned
         *peer = admit(hub, key, name);
     if (*peer < 0)
         return "too many clients at once; try again later";
+    size_t links = 0;
+    for (const struct net_link *link = hub->peers[*peer].accepted; link != NULL; link = link->next)
+        links++;
+    if (links >= NET_LINKS_MAX)
+        return "too many connections with this key; try again later";
     if (hello[0] != hub->peers[*peer].role)
         return "the allow-list gives this key another role than it says it has";
     return NULL;

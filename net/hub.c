@@ -127,10 +127,12 @@ static enum status copy_options(struct net_hub *hub, const struct net_options *o
 /* Asked by the key checker's thread; looks only at what never changes after net_hub_open. */
 static bool allow(void *argument, const char *key)
 {
-    const struct net_hub *hub = argument;
+    struct net_hub *hub = argument;
     for (size_t i = 0; i < hub->configured; i++)
         if (strcmp(hub->peers[i].public_key, key) == 0)
             return true;
+    if (!hub->accept_any_client)
+        atomic_fetch_add(&hub->refused, 1);
     return hub->accept_any_client;
 }
 
@@ -281,6 +283,11 @@ uint64_t net_hub_peer_faults(const struct net_hub *hub, int peer)
     uint64_t faults = hub->peers[peer].faults;
     pthread_mutex_unlock(lock);
     return faults;
+}
+
+unsigned long net_hub_refused(const struct net_hub *hub)
+{
+    return atomic_load(&hub->refused);
 }
 
 const char *net_hub_endpoint(const struct net_hub *hub)

@@ -23,6 +23,7 @@
 #define NET_TEXT_MAX (1u << 20) /* longest request */
 #define NET_BEAT_MS 1000        /* how often a link says that it is alive */
 #define NET_SILENCE_MS 5000     /* after which a peer is not "up" any more */
+#define NET_LINKS_MAX 128       /* connections of one peer */
 #define NET_PARKED_MAX 256      /* sessions of one peer that nobody here has opened yet */
 
 struct net_link;
@@ -54,6 +55,7 @@ struct net_hub {
     bool started;
     int bell; /* eventfd */
     atomic_bool stop, quit;
+    atomic_ulong refused; /* keys that were not let in */
     void *context;
     bool own_context;
     struct net_zap *zap;
@@ -89,8 +91,9 @@ struct net_box {
     int peer;
     uint64_t epoch; /* of the process at the other end, 0 as long as none is known */
     uint64_t sequence_in, sequence_out;
-    uint64_t sent, sent_read; /* payload bytes sent, and how many of them the peer says it has read */
-    uint64_t read, read_told; /* payload bytes read here, and how many of them the peer was told of */
+    /* Bytes as a frame list counts them: */
+    uint64_t sent, sent_read; /* sent, and how many of them the peer says it has read */
+    uint64_t read, read_told; /* read here, and how many of them the peer was told of */
     struct net_frame_list frames;
     enum status failed; /* after the frames above, this is what a receive returns */
     char why[NET_WHY];

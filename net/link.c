@@ -12,6 +12,7 @@
 #define IMPATIENT_MS 5   /* how soon to try again what could not be sent */
 #define RECONNECT_MS 100 /* doubled up to the next */
 #define RECONNECT_MAX_MS 1000
+#define CONNECT_MS 5000
 #define HANDSHAKE_MS 10000
 #define PING_MS 2000   /* ZMTP's own heartbeat: closes connections whose other machine is gone */
 #define LINGER_MS 1000 /* for what is left when all goodbyes were answered */
@@ -56,7 +57,8 @@ static int set_listener(struct net_hub *hub, void *socket)
 
 static int set_caller(struct net_hub *hub, void *socket, const char *server_key)
 {
-    return set_int(socket, ZMQ_IMMEDIATE, 1) | set_int(socket, ZMQ_RECONNECT_IVL, RECONNECT_MS) |
+    return set_int(socket, ZMQ_IMMEDIATE, 1) | set_int(socket, ZMQ_CONNECT_TIMEOUT, CONNECT_MS) |
+           set_int(socket, ZMQ_RECONNECT_IVL, RECONNECT_MS) |
            set_int(socket, ZMQ_RECONNECT_IVL_MAX, RECONNECT_MAX_MS) |
            zmq_setsockopt(socket, ZMQ_CURVE_SERVERKEY, server_key, NET_KEY_TEXT) |
            zmq_setsockopt(socket, ZMQ_CURVE_PUBLICKEY, hub->public_key, NET_KEY_TEXT) |

@@ -70,6 +70,7 @@ static bool read_message(struct net_hub *hub, void *socket, bool router)
 static bool read_socket(struct net_hub *hub, struct net_link *link)
 {
     for (int i = 0; i < BATCH; i++) {
+        hub->arrival.inproc = link != NULL ? link->inproc : hub->router_inproc;
         bool some = read_message(hub, link != NULL ? link->socket : hub->router, link == NULL);
         if (some && link != NULL)
             net_link_came(hub, link, &hub->arrival);

@@ -71,7 +71,7 @@ static enum status post(struct net_session *session, struct net_frame *frame, en
         frame->header.sequence = box->sequence_out++;
         frame->target = box->epoch;
         frame->deadline = net_now() + session->timeout_ms;
-        box->sent += kind != NET_ERROR ? frame->header.length : 0;
+        box->sent += kind != NET_ERROR ? frame->header.length + NET_FRAME_COST : 0;
         ring = net_hub_post(hub, frame);
     }
     pthread_mutex_unlock(&hub->lock);

@@ -112,6 +112,8 @@ enum net_role net_hub_peer_role(const struct net_hub *hub, int peer);
 bool net_hub_peer_up(const struct net_hub *hub, int peer);
 /* How many of its frames were refused that belonged to no session (garbage, another protocol). */
 uint64_t net_hub_peer_faults(const struct net_hub *hub, int peer);
+/* How many connections were refused because their key is not on the allow-list. */
+unsigned long net_hub_refused(const struct net_hub *hub);
 /* Where this hub listens, wildcards resolved: "tcp://127.0.0.1:*" becomes "tcp://127.0.0.1:40123"; "" if
  * nowhere. */
 const char *net_hub_endpoint(const struct net_hub *hub);

@@ -279,6 +279,25 @@ START_TEST(a_fast_sender_waits_for_a_slow_reader)
 }
 END_TEST
 
+START_TEST(empty_frames_are_not_sent_ahead_without_end)
+{
+    struct net_session *on_p1, *on_p2;
+    open_narrow();
+    session_pair(p1, p2, &on_p1, &on_p2);
+    net_session_timeout(on_p2, 300);
+    uint32_t sent = 0;
+    while (sent < 100000 &&
+           net_send(on_p2, net_hub_peer(p2, NET_ROLE_P1), NET_DEAL, sent, NULL, 0) == STATUS_OK)
+        sent++;
+    ck_assert_uint_lt(sent, 100000);
+    for (uint32_t i = 0; i < sent; i++)
+        ck_ok(net_receive(on_p1, net_hub_peer(p1, NET_ROLE_P2), NET_DEAL, i, NULL, 0));
+    net_session_close(&on_p1);
+    net_session_close(&on_p2);
+    close_pair();
+}
+END_TEST
+
 START_TEST(a_sender_gives_up_on_a_reader_that_never_reads)
 {
     struct net_session *on_p1, *on_p2;
@@ -368,6 +387,7 @@ int main(void)
     tcase_add_test(tests, rounds_exchange_their_parts_over_ipv6);
     tcase_add_loop_test(tests, sessions_run_side_by_side, 0, 2);
     tcase_add_test(tests, a_fast_sender_waits_for_a_slow_reader);
+    tcase_add_test(tests, empty_frames_are_not_sent_ahead_without_end);
     tcase_add_test(tests, a_sender_gives_up_on_a_reader_that_never_reads);
     tcase_add_test(tests, owned_data_is_released_exactly_once);
     tcase_add_test(tests, payloads_of_every_size_around_a_piece_arrive);

@@ -95,6 +95,7 @@ START_TEST(a_key_that_is_not_on_the_allow_list_is_refused_and_told_so)
              "P1 at tcp://");
     ck_assert_ptr_nonnull(strstr(status_message(), "allow-list"));
     ck_fails(net_hub_accept(p1, &session, &peer, &text, 0), STATUS_TIMEOUT, "no request");
+    ck_assert_uint_gt(net_hub_refused(p1), 0);
     net_hub_close(&foreign);
     net_hub_close(&p1);
 }
