@@ -31,8 +31,14 @@ struct net_link {
     int descriptor; /* of an accepted connection, as monitor events name it; -1 */
 };
 
+/* Sockets (socket.c). */
 STATUS_MUST_USE enum status net_link_listen(struct net_hub *hub, const char *endpoint);
 STATUS_MUST_USE enum status net_link_dial(struct net_hub *hub, int peer);
+/* Calls, or greets, once more. */
+void net_link_again(struct net_hub *hub, struct net_link *link, int64_t now);
+/* Close the sockets of a link that was dialled, and those we listen with. */
+void net_link_hang_up(struct net_link *link);
+void net_link_unlisten(struct net_hub *hub);
 /* Says goodbye on every link that is up. A socket that is closed while data is still coming in takes what it
  * has sent, but not yet delivered, down with it (TCP resets the connection): so the peers first confirm that
  * they have read all. */

@@ -10,12 +10,22 @@
  * endpoints (three parties in one process, for tests) ZeroMQ has no CURVE; there the peer is what the hello
  * says.
  *
- * Frames: a 64-byte header (magic, version, kind, session, bundle serial, round, length) and one payload
- * part. Lengths are checked against what the receiver expects, before anything is allocated for them; a frame
- * that breaks a rule ends the session with STATUS_PEER, naming the peer.
+ * Frames: a 64-byte header (magic, version, kind, session, bundle serial, label, length, sequence, epoch) and
+ * the payload. Lengths are checked against what the receiver expects, before anything is allocated for them;
+ * a frame that breaks a rule ends that peer's part of the session with STATUS_PEER, naming the peer; its
+ * other sessions go on.
+ *
+ * Who is part of a session: whoever was sent to, received from, or sent something. When a party (P0, P1, P2)
+ * of a session is lost or sends NET_ERROR, every wait and send of the session fails with that reason; another
+ * peer (a client that leaves) ends its own part only. What had arrived before is still received first.
  *
  * Time: every wait has a deadline (hub option timeout_ms). A silent, dead or restarted peer gives
- * STATUS_TIMEOUT or STATUS_STOPPED with its name in the message; nothing waits for ever. */
+ * STATUS_TIMEOUT or STATUS_STOPPED with its name in the message; nothing waits for ever. A closed connection
+ * is noticed at once, a key that is refused gives STATUS_REFUSED.
+ *
+ * Endpoints: tcp://ADDRESS:PORT (IPv6 addresses in brackets, tcp://[::]:PORT listens on both; names resolve
+ * to IPv4), ipc:///PATH, inproc://NAME. When two peers each have an endpoint of the other, both call, and
+ * each sends over the connection that it made. */
 #ifndef TREFOIL_NET_NET_H
 #define TREFOIL_NET_NET_H
 
@@ -102,6 +112,8 @@ STATUS_MUST_USE enum status net_public(char public_key[NET_KEY_TEXT], const char
  * keys and allow-list errors are reported here; peers that are not up yet are not an error. */
 STATUS_MUST_USE enum status net_hub_open(struct net_hub **out, void *context,
                                          const struct net_options *options);
+/* Sends what is queued, says goodbye and waits up to three seconds for peers that are up to have read it all.
+ * Sessions are closed before. */
 void net_hub_close(struct net_hub **hub);
 
 /* Which peer has this role (P0, P1, P2: exactly one each); -1 if none. */
@@ -127,7 +139,9 @@ STATUS_MUST_USE enum status net_hub_accept(struct net_hub *hub, struct net_sessi
  * signal handler. */
 void net_hub_stop(struct net_hub *hub);
 
-/* Opens a session of our own (id NULL: a fresh random one). Frames for it that came before are waiting. */
+/* Opens a session of our own (id NULL: a fresh random one). Frames for it that came before are waiting: a
+ * party may send up to 4 frame_max bytes, anyone else one frame_max, before we open it, within timeout_ms. An
+ * id serves once: STATUS_STATE if it is open here or was closed here. */
 STATUS_MUST_USE enum status net_session_open(struct net_session **out, struct net_hub *hub,
                                              const struct net_session_id *id);
 /* Ends it; later frames for it are dropped silently. */
