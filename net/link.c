@@ -172,7 +172,7 @@ void net_link_lost(struct net_hub *hub, struct net_link *link, enum status code,
     }
     bool last = !other_link(peer, link);
     if (link->dialled)
-        link->again = link->inproc ? net_now() + CALL_AGAIN_MS : 0;
+        link->again = link->inproc ? net_now() + CALL_AGAIN_MS : link->again;
     else
         free(link);
     publish(hub, index);

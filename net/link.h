@@ -21,6 +21,7 @@ struct net_link {
     bool dirty, monitor_dirty; /* there may be something to read */
     bool ended, connected; /* what its monitor told, in this order; to be acted upon once all data is read */
     bool parting;          /* our goodbye has gone and was not answered yet */
+    bool reopen;           /* calling again takes a new socket */
     int failures;          /* handshakes that failed in a row */
     uint64_t epoch;
     int64_t again;          /* when to call or greet once more, 0: not due */
@@ -34,7 +35,7 @@ struct net_link {
 /* Sockets (socket.c). */
 STATUS_MUST_USE enum status net_link_listen(struct net_hub *hub, const char *endpoint);
 STATUS_MUST_USE enum status net_link_dial(struct net_hub *hub, int peer);
-/* Calls, or greets, once more. */
+/* Calls, or greets, once more: when link->again says so. */
 void net_link_again(struct net_hub *hub, struct net_link *link, int64_t now);
 /* Close the sockets of a link that was dialled, and those we listen with. */
 void net_link_hang_up(struct net_link *link);

@@ -40,6 +40,13 @@ static void fail_refused(struct net_hub *hub, const struct net_link *link, const
     pthread_mutex_unlock(&hub->lock);
 }
 
+/* ZeroMQ gives up after such a failure, but the other side may be put right. */
+static void call_later(struct net_link *link)
+{
+    link->reopen = true;
+    link->again = net_now() + NET_BEAT_MS;
+}
+
 static void note(struct net_hub *hub, struct net_link *link, int event)
 {
     switch (event) {
@@ -52,10 +59,13 @@ static void note(struct net_hub *hub, struct net_link *link, int event)
         link->failures = 0;
         break;
     case ZMQ_EVENT_HANDSHAKE_FAILED_AUTH:
+        call_later(link);
         fail_refused(hub, link, " refused our key; is it on its allow-list?");
         break;
-    case ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL:
     case ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL:
+        call_later(link);
+        /* fall through */
+    case ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL:
         if (++link->failures >= FAILURES)
             fail_refused(
                 hub, link,

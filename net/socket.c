@@ -9,10 +9,11 @@
 #define RECONNECT_MAX_MS 1000
 #define CONNECT_MS 5000
 #define HANDSHAKE_MS 10000
-#define PING_MS 2000    /* ZMTP's own heartbeat: closes connections whose other machine is gone */
-#define READ_AHEAD 4096 /* messages of one connection before ZeroMQ stops reading from it; none is dropped \
-                         */
-#define LINGER_MS 1000  /* for what is left when all goodbyes were answered */
+#define PING_MS 2000 /* ZMTP's own heartbeat: closes connections whose other machine is gone */
+#define READ_AHEAD                                                                                        \
+    4096               /* messages of one connection before ZeroMQ stops reading from it; none is dropped \
+                        */
+#define LINGER_MS 1000 /* for what is left when all goodbyes were answered */
 
 static bool is_inproc(const char *endpoint)
 {
@@ -61,8 +62,9 @@ static int set_caller(struct net_hub *hub, void *socket, const char *server_key)
 /* A monitor's reading end, or NULL. */
 static void *watch(struct net_hub *hub, void *socket, int events)
 {
+    static atomic_ulong count; /* names of closed sockets are free again only some time later */
     char endpoint[64];
-    snprintf(endpoint, sizeof endpoint, "inproc://trefoil-monitor-%p", socket);
+    snprintf(endpoint, sizeof endpoint, "inproc://trefoil-monitor-%lu", atomic_fetch_add(&count, 1));
     if (zmq_socket_monitor(socket, endpoint, events) != 0)
         return NULL;
     void *monitor = zmq_socket(hub->context, ZMQ_PAIR);
@@ -178,17 +180,21 @@ void net_link_hang_up(struct net_link *link)
     link->monitor = link->socket = NULL;
 }
 
-/* Calls, or greets, once more. inproc never reconnects by itself. */
+/* inproc never reconnects by itself, nor does ZeroMQ after a refused handshake: a new socket does. */
 void net_link_again(struct net_hub *hub, struct net_link *link, int64_t now)
 {
     link->again = 0;
-    if (!link->inproc) {
+    if (!link->inproc && !link->reopen) {
         link->greet = true;
         return;
     }
+    link->reopen = false;
     net_link_hang_up(link);
-    if (open_dealer(hub, link) != STATUS_OK)
-        link->again = now + NET_BEAT_MS;
+    if (open_dealer(hub, link) == STATUS_OK)
+        return;
+    net_link_hang_up(link);
+    link->reopen = true;
+    link->again = now + NET_BEAT_MS;
 }
 
 void net_link_unlisten(struct net_hub *hub)

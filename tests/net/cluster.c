@@ -1,6 +1,8 @@
 #include "tests/net/cluster.h"
 
+#include <dirent.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -8,6 +10,33 @@
 static const char *const names[MEMBERS] = {"P0", "P1", "P2", "owner", "client"};
 static const enum net_role roles[MEMBERS] = {NET_ROLE_P0, NET_ROLE_P1, NET_ROLE_P2, NET_ROLE_OWNER,
                                              NET_ROLE_CLIENT};
+
+static char directory[] = "/tmp/trefoil-net-XXXXXX";
+
+void cluster_directory_make(void)
+{
+    if (mkdtemp(directory) == NULL) {
+        perror(directory);
+        exit(1);
+    }
+}
+
+void cluster_directory_remove(void)
+{
+    DIR *entries = opendir(directory);
+    if (entries == NULL)
+        return;
+    for (struct dirent *entry; (entry = readdir(entries)) != NULL;)
+        unlinkat(dirfd(entries), entry->d_name, 0);
+    closedir(entries);
+    rmdir(directory);
+}
+
+void cluster_ipc(struct cluster *cluster, int member)
+{
+    char *bind = cluster->members[member].bind;
+    snprintf(bind, sizeof cluster->members[member].bind, "ipc://%s/%d-%d", directory, (int)getpid(), member);
+}
 
 void cluster_init(struct cluster *cluster)
 {
@@ -63,7 +92,7 @@ void session_pair(struct net_hub *a, struct net_hub *b, struct net_session **on_
 
 bool wait_up(struct net_hub *hub, int peer)
 {
-    for (int i = 0; i < 400 && !net_hub_peer_up(hub, peer); i++)
+    for (int i = 0; i < 1000 && !net_hub_peer_up(hub, peer); i++)
         usleep(5000);
     return net_hub_peer_up(hub, peer);
 }

@@ -38,6 +38,12 @@ struct cluster {
     bool accept_any_client;
 };
 
+/* A folder for ipc endpoints, made before the tests and removed after them. */
+void cluster_directory_make(void);
+void cluster_directory_remove(void);
+/* Lets a member listen on an ipc endpoint there, which is known before it is opened. */
+void cluster_ipc(struct cluster *cluster, int member);
+
 void cluster_init(struct cluster *cluster);
 /* Options of a member that calls those whose bit is set in calls. Valid until the next call with this
  * cluster. */
@@ -47,7 +53,7 @@ struct net_options cluster_options(struct cluster *cluster, int member, unsigned
 struct net_hub *cluster_open(struct cluster *cluster, int member, unsigned calls);
 /* Two ends of one session: P1's hub and P2's. */
 void session_pair(struct net_hub *a, struct net_hub *b, struct net_session **on_a, struct net_session **on_b);
-/* Waits up to two seconds for a peer to be up. */
+/* Waits up to five seconds for a peer to be up. */
 bool wait_up(struct net_hub *hub, int peer);
 double seconds(void);
 

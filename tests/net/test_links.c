@@ -99,8 +99,9 @@ END_TEST
 
 START_TEST(rounds_exchange_their_parts_over_ipc)
 {
-    char endpoint[64];
-    snprintf(endpoint, sizeof endpoint, "ipc:///tmp/trefoil-test-%d", (int)getpid());
+    char endpoint[128];
+    cluster_ipc(&cluster, P1);
+    strcpy(endpoint, cluster.members[P1].bind);
     open_pair(endpoint);
     run_rounds(50, 1000);
     close_pair();
@@ -177,9 +178,8 @@ END_TEST
 START_TEST(parties_that_call_each_other_exchange_rounds)
 {
     cluster_init(&cluster);
-    for (int i = P1; i <= P2; i++)
-        snprintf(cluster.members[i].bind, sizeof cluster.members[i].bind, "ipc:///tmp/trefoil-links-%d-%d",
-                 (int)getpid(), i);
+    cluster_ipc(&cluster, P1);
+    cluster_ipc(&cluster, P2);
     p1 = cluster_open(&cluster, P1, 1u << P2);
     p2 = cluster_open(&cluster, P2, 1u << P1);
     run_rounds(50, 5000);
@@ -374,6 +374,7 @@ END_TEST
 
 int main(void)
 {
+    cluster_directory_make();
     Suite *suite = suite_create("links");
     TCase *tests = tcase_create("links");
     tcase_set_timeout(tests, 60);
@@ -396,5 +397,6 @@ int main(void)
     srunner_run_all(runner, CK_NORMAL);
     int failed = srunner_ntests_failed(runner);
     srunner_free(runner);
+    cluster_directory_remove();
     return failed != 0;
 }

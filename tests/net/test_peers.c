@@ -15,12 +15,6 @@
 
 static struct cluster cluster;
 
-static void make_ipc(int member)
-{
-    snprintf(cluster.members[member].bind, sizeof cluster.members[member].bind,
-             "ipc:///tmp/trefoil-peers-%d-%d", (int)getpid(), member);
-}
-
 /* What a party does in a process of its own: answers requests with a text until it is killed. It begins when
  * it can read from the descriptor go, if that is one: all processes are forked before the first thread is
  * started. */
@@ -101,6 +95,32 @@ START_TEST(a_key_that_is_not_on_the_allow_list_is_refused_and_told_so)
 }
 END_TEST
 
+START_TEST(a_refused_caller_tries_again_until_the_allow_list_is_put_right)
+{
+    char *reply, right[NET_KEY_TEXT], other[NET_KEY_TEXT];
+    int go[2];
+    cluster_init(&cluster);
+    cluster.timeout_ms = LONG_MS;
+    cluster_ipc(&cluster, P1);
+    ck_assert_int_eq(pipe(go), 0);
+    memcpy(right, cluster.members[CLIENT].public_key, sizeof right);
+    ck_ok(net_keygen(cluster.members[CLIENT].public_key, other));
+    pid_t first = serve(P1, 0, "one", -1);
+    memcpy(cluster.members[CLIENT].public_key, right, sizeof right);
+    pid_t second = serve(P1, 0, "two", go[0]);
+    struct net_hub *client = cluster_open(&cluster, CLIENT, 1u << P1);
+    int p1 = net_hub_peer(client, NET_ROLE_P1);
+    for (int i = 0; i < 3; i++)
+        ck_fails(ask(client, p1, "hello", &reply), STATUS_REFUSED, "refused our key");
+    end(first);
+    ck_assert_int_eq((int)write(go[1], "!", 1), 1);
+    ck_assert(wait_up(client, p1));
+    ask_ok(client, p1, "two");
+    end(second);
+    net_hub_close(&client);
+}
+END_TEST
+
 START_TEST(a_listener_with_another_key_than_expected_is_not_talked_to)
 {
     char other[NET_KEY_TEXT], *reply;
@@ -122,11 +142,11 @@ START_TEST(a_peer_that_is_not_running_is_named_after_the_deadline)
     char *reply;
     cluster_init(&cluster);
     cluster.timeout_ms = 300;
-    make_ipc(P1);
+    cluster_ipc(&cluster, P1);
     struct net_hub *client = cluster_open(&cluster, CLIENT, 1u << P1);
     ck_assert(!net_hub_peer_up(client, net_hub_peer(client, NET_ROLE_P1)));
     ck_fails(ask(client, net_hub_peer(client, NET_ROLE_P1), "hello", &reply), STATUS_TIMEOUT,
-             "P1 at ipc:///tmp/trefoil");
+             "P1 at ipc:///");
     net_hub_close(&client);
 }
 END_TEST
@@ -136,7 +156,7 @@ START_TEST(a_patient_session_gives_up_an_absent_peer_after_the_hubs_time)
     char *reply;
     cluster_init(&cluster);
     cluster.timeout_ms = 300;
-    make_ipc(P1);
+    cluster_ipc(&cluster, P1);
     struct net_hub *client = cluster_open(&cluster, CLIENT, 1u << P1);
     int p1 = net_hub_peer(client, NET_ROLE_P1);
     struct net_session *session;
@@ -153,7 +173,7 @@ START_TEST(a_silent_peer_is_named_after_the_deadline)
 {
     char *reply;
     cluster_init(&cluster);
-    make_ipc(P1);
+    cluster_ipc(&cluster, P1);
     pid_t child = serve(P1, 0, "one", -1);
     struct net_hub *client = cluster_open(&cluster, CLIENT, 1u << P1);
     int p1 = net_hub_peer(client, NET_ROLE_P1);
@@ -179,9 +199,9 @@ START_TEST(a_killed_peer_ends_the_wait_at_once)
 {
     cluster_init(&cluster);
     cluster.timeout_ms = LONG_MS;
-    make_ipc(P1);
+    cluster_ipc(&cluster, P1);
     if (_i != 0)
-        make_ipc(P2);
+        cluster_ipc(&cluster, P2);
     pid_t child = serve(P1, _i == 0 ? 0 : 1u << P2, "one", -1);
     struct net_hub *p2 = cluster_open(&cluster, P2, _i == 1 ? 0 : 1u << P1);
     int p1 = net_hub_peer(p2, NET_ROLE_P1);
@@ -199,9 +219,9 @@ START_TEST(a_restarted_peer_ends_old_sessions_and_serves_new_ones)
     int go[2];
     cluster_init(&cluster);
     cluster.timeout_ms = LONG_MS;
-    make_ipc(P1);
+    cluster_ipc(&cluster, P1);
     if (_i != 0)
-        make_ipc(P2);
+        cluster_ipc(&cluster, P2);
     ck_assert_int_eq(pipe(go), 0);
     unsigned calls = _i == 0 ? 0 : 1u << P2;
     pid_t first = serve(P1, calls, "one", -1), second = serve(P1, calls, "two", go[0]);
@@ -332,7 +352,7 @@ START_TEST(a_final_reply_is_delivered_though_the_hub_closes_behind_it)
     enum { BYTES = 30 << 20 };
     cluster_init(&cluster);
     cluster.timeout_ms = LONG_MS;
-    make_ipc(P1);
+    cluster_ipc(&cluster, P1);
     pid_t child = fork();
     if (child == 0) {
         struct net_hub *hub = cluster_open(&cluster, P1, 0);
@@ -524,7 +544,7 @@ START_TEST(slots_of_unknown_clients_are_used_again)
     char *reply;
     cluster_init(&cluster);
     cluster.accept_any_client = true;
-    make_ipc(P1);
+    cluster_ipc(&cluster, P1);
     pid_t child = serve(P1, 0, "one", -1);
     for (int i = 0; i < NET_PEERS_MAX + 8; i++) {
         ck_ok(net_keygen(cluster.members[CLIENT].public_key, cluster.members[CLIENT].secret_key));
@@ -598,10 +618,12 @@ END_TEST
 
 int main(void)
 {
+    cluster_directory_make();
     Suite *suite = suite_create("peers");
     TCase *tests = tcase_create("peers");
     tcase_set_timeout(tests, 60);
     tcase_add_test(tests, a_key_that_is_not_on_the_allow_list_is_refused_and_told_so);
+    tcase_add_test(tests, a_refused_caller_tries_again_until_the_allow_list_is_put_right);
     tcase_add_test(tests, a_listener_with_another_key_than_expected_is_not_talked_to);
     tcase_add_test(tests, a_peer_that_is_not_running_is_named_after_the_deadline);
     tcase_add_test(tests, a_patient_session_gives_up_an_absent_peer_after_the_hubs_time);
@@ -625,5 +647,6 @@ int main(void)
     srunner_run_all(runner, CK_NORMAL);
     int failed = srunner_ntests_failed(runner);
     srunner_free(runner);
+    cluster_directory_remove();
     return failed != 0;
 }
