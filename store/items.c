@@ -54,12 +54,11 @@ static void seal(unsigned char *out, const struct store_content *content, uint32
 {
     unsigned char bound[BOUND_BYTES];
     const size_t bound_bytes = bound_data(bound, content, item, chunk, total);
-    const unsigned char *from = (const unsigned char *)data + (size_t)chunk * STORE_CHUNK_BYTES;
+    const unsigned char *from = data ? (const unsigned char *)data + (size_t)chunk * STORE_CHUNK_BYTES : NULL;
     randombytes_buf(out, NONCE_BYTES);
     store_put64(out + NONCE_BYTES, total);
-    crypto_aead_xchacha20poly1305_ietf_encrypt(out + HEAD_BYTES, NULL, data ? from : NULL,
-                                               chunk_bytes(total, chunk), bound, bound_bytes, NULL, out,
-                                               content->key.bytes);
+    crypto_aead_xchacha20poly1305_ietf_encrypt(out + HEAD_BYTES, NULL, from, chunk_bytes(total, chunk), bound,
+                                               bound_bytes, NULL, out, content->key.bytes);
 }
 
 enum status store_content_begin(struct store_content *content)

@@ -45,6 +45,21 @@ START_TEST(items_come_back_as_they_were_put)
 }
 END_TEST
 
+START_TEST(an_empty_item_needs_no_memory)
+{
+    struct store_bundle *bundle;
+    const struct store_name name = test_name(1);
+    ck_ok(store_bundle_create(store, &name, &bundle));
+    ck_ok(store_bundle_put(bundle, 4000000000u, NULL, 0));
+    ck_ok(store_bundle_ready(bundle, test_digest));
+    store_bundle_close(&bundle);
+    bundle = take(1);
+    ck_ok(store_bundle_get(bundle, 4000000000u, NULL, 0));
+    ck_fails(store_bundle_get(bundle, 0, NULL, 0), STATUS_CORRUPT);
+    store_bundle_close(&bundle);
+}
+END_TEST
+
 START_TEST(a_missing_item_and_a_wrong_size_are_refused)
 {
     unsigned char data[128];
@@ -328,6 +343,7 @@ int main(void)
     tcase_add_checked_fixture(test, setup, teardown);
     tcase_set_timeout(test, 60);
     tcase_add_test(test, items_come_back_as_they_were_put);
+    tcase_add_test(test, an_empty_item_needs_no_memory);
     tcase_add_test(test, a_missing_item_and_a_wrong_size_are_refused);
     tcase_add_test(test, a_bundle_is_taken_once);
     tcase_add_test(test, of_many_takers_exactly_one_wins);
