@@ -5,6 +5,8 @@
  * source  DESIGN section 3; Newton's iteration for both functions
  * cost    four rounds with the one that opens v; the elements of v four times (root: five)
  * error   about e^2 for 1 / v and 3/8 e^2 for the root, |e| at most 2^-6 at the least v the calibration saw
+ * margin  v up to four times the largest seen, but for the table's last cell, which runs into its first; down to half the
+ *         smallest seen, where the table saturates
  * opens   d beside v (perfectly hidden), y0, q, e, y under masks
  *
  * With tune lan the table is eight times smaller, |e| at most 2^-3, and y0 (1 + e) (1 + e^2) takes its place: one round
