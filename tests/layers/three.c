@@ -9,6 +9,7 @@
 #include "layers/gates.h"
 #include "layers/wide_array.h"
 #include "ring/parameters.h"
+#include "ring/threads.h"
 
 /* ---- numbers ---- */
 
@@ -153,6 +154,7 @@ void three_open(struct three *t, const struct schedule *s, const int64_t *const 
 {
     memset(t, 0, sizeof *t);
     ck_assert_int_ge(sodium_init(), 0);
+    threads_set(1); /* the parties are threads already */
     t->schedule = with_lasting_tensors(s);
     t->weight = zeroed(s->weights, sizeof *t->weight);
     for (uint32_t i = 0; i < s->weights; i++)
@@ -420,6 +422,7 @@ void three_offline(struct three *t)
 static void *run_party(void *context)
 {
     struct three_party *p = context;
+    threads_set(1);
     p->status = walk_online(&p->evaluator, p->input, p->output);
     if (p->status != STATUS_OK)
         status_copy(p->message, sizeof p->message);

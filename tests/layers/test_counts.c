@@ -1,0 +1,187 @@
+/* What is counted before a run is what the run sends, receives and keeps, to the byte, gate by gate. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "layers/gates.h"
+#include "model/random_model.h"
+#include "tests/layers/student.h"
+
+static struct model model;
+static struct student student;
+
+static void start(void)
+{
+    struct model_config c = {
+        .hidden = 16, .layers = 2, .heads = 2, .ffn = 24, .vocabulary = 50, .positions = 16};
+    uint32_t id[16][16];
+    struct sample sample[16];
+    c.types = 1;
+    c.labels = 2;
+    c.layer_norm_eps = 1e-12f;
+    c.softmax_c = 5.0f;
+    c.learned_c = true;
+    c.activation = MODEL_QUAD;
+    c.attention = MODEL_2QUAD;
+    strcpy(c.label[0], "no");
+    strcpy(c.label[1], "yes");
+    three_seed(61);
+    ck_ok(random_model_make(&model, &c, 1));
+    for (uint32_t i = 0; i < 16; i++) {
+        student_random_text(&model, id[i], 16);
+        sample[i] = (struct sample){id[i], NULL, 2 + i % 15};
+    }
+    student_calibrate(&student, &model, sample, 16);
+}
+
+static void stop(void)
+{
+    student_close(&student);
+    model_clear(&model);
+}
+
+static const struct {
+    uint32_t bucket, batch;
+    enum tune tune;
+} shapes[] = {{8, 1, TUNE_WAN}, {16, 1, TUNE_LAN}, {5, 3, TUNE_WAN}, {2, 1, TUNE_WAN}, {7, 2, TUNE_LAN}};
+
+/* A text for every sequence of the batch, and a run. */
+static void run(uint32_t bucket, uint32_t batch, enum tune tune)
+{
+    uint32_t id[4][16];
+    struct sample text[4];
+    double logits[8];
+    student_compile(&student, bucket, batch, tune);
+    for (uint32_t b = 0; b < batch; b++) {
+        student_random_text(&model, id[b], bucket);
+        text[b] = (struct sample){id[b], NULL, bucket - b % 2};
+    }
+    student_embed(&student, text);
+    student_private(&student, logits);
+}
+
+START_TEST(totals_equal_what_a_run_moves)
+{
+    const struct three *t = &student.three;
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
+        struct cost cost;
+        run(shapes[i].bucket, shapes[i].batch, shapes[i].tune);
+        walk_count(&student.schedule, &cost);
+        for (int p = 1; p < 3; p++) {
+            ck_assert_uint_eq(t->party[p].rounds, cost.rounds);
+            ck_assert_uint_eq(t->party[p].sent, cost.online_bytes);
+        }
+        ck_assert_uint_eq(three_dealt_bytes(t, 1), cost.offline_p1);
+        ck_assert_uint_eq(three_dealt_bytes(t, 2), cost.offline_p2);
+        ck_assert_uint_eq(cost.offline_bytes, cost.offline_p1 + cost.offline_p2);
+        ck_assert_uint_eq(three_kept_bytes(t, 1), cost.store_p1);
+        ck_assert_uint_eq(three_kept_bytes(t, 2), cost.store_bytes);
+    }
+}
+END_TEST
+
+START_TEST(every_gate_moves_what_is_counted_for_it)
+{
+    const struct three *t = &student.three;
+    for (size_t k = 0; k < sizeof shapes / sizeof *shapes; k++) {
+        run(shapes[k].bucket, shapes[k].batch, shapes[k].tune);
+        for (uint32_t i = 0; i < student.schedule.gates; i++) {
+            const size_t *dealt1 = t->party[1].dealt_bytes[i], *dealt2 = t->party[2].dealt_bytes[i];
+            const size_t *kept1 = t->party[1].kept_bytes[i], *kept2 = t->party[2].kept_bytes[i];
+            struct cost cost = {0};
+            walk_count_gate(&student.schedule, &student.schedule.gate[i], &cost);
+            ck_assert_uint_eq(dealt1[0] + dealt1[1], cost.offline_p1);
+            ck_assert_uint_eq(dealt2[0] + dealt2[1], cost.offline_p2);
+            ck_assert_uint_eq(kept1[0] + kept1[1], cost.store_p1);
+            ck_assert_uint_eq(kept2[0] + kept2[1], cost.store_bytes);
+            /* P1 makes g_1 itself. */
+            ck_assert_uint_eq(dealt1[PART_PRODUCT], 0);
+        }
+    }
+}
+END_TEST
+
+START_TEST(every_round_sends_what_is_counted_for_its_gates)
+{
+    for (size_t k = 0; k < sizeof shapes / sizeof *shapes; k++) {
+        run(shapes[k].bucket, shapes[k].batch, shapes[k].tune);
+        const struct schedule *s = &student.schedule;
+        for (uint32_t r = 0; r < s->rounds; r++) {
+            struct cost cost = {0};
+            for (uint32_t i = 0; i < s->gates; i++)
+                if (s->gate[i].round == r)
+                    walk_count_gate(s, &s->gate[i], &cost);
+            ck_assert_uint_gt(cost.online_bytes, 0);
+            ck_assert_uint_eq(student.three.party[1].round_sent[r], cost.online_bytes);
+            ck_assert_uint_eq(student.three.party[2].round_sent[r], cost.online_bytes);
+        }
+    }
+}
+END_TEST
+
+START_TEST(openings_are_eight_bytes_and_indices_two)
+{
+    const struct schedule *s = &student.schedule;
+    struct cost cost;
+    uint64_t openings = 0, indices = 0;
+    student_compile(&student, 8, 2, TUNE_WAN);
+    walk_count(s, &cost);
+    for (uint32_t i = 0; i < s->gates; i++)
+        if (s->gate[i].kind != GATE_OUTPUT && !gate_walks(s->gate[i].kind)->local)
+            openings += tensor_size(&s->tensor[s->gate[i].out]);
+    for (uint32_t i = 0; i < s->lookups; i++)
+        indices += s->lookup[i].count;
+    ck_assert_uint_eq(cost.openings, openings);
+    ck_assert_uint_eq(cost.online_bytes, 8 * openings + 2 * indices);
+}
+END_TEST
+
+START_TEST(rounds_do_not_depend_on_the_bucket_or_the_batch)
+{
+    struct cost one, other;
+    student_compile(&student, 2, 1, TUNE_WAN);
+    walk_count(&student.schedule, &one);
+    for (uint32_t bucket = 3; bucket <= 16; bucket += 5)
+        for (uint32_t batch = 1; batch <= 3; batch++) {
+            student_compile(&student, bucket, batch, TUNE_WAN);
+            walk_count(&student.schedule, &other);
+            ck_assert_uint_eq(one.rounds, other.rounds);
+        }
+}
+END_TEST
+
+/* DESIGN section 4, for each block; the last one computes only what the first token needs. */
+START_TEST(a_block_opens_what_its_table_says)
+{
+    enum { S = 8, H = 16, A = 2, F = 24 };
+    struct cost cost;
+    student_compile(&student, S, 1, TUNE_WAN);
+    walk_count(&student.schedule, &cost);
+    const uint64_t norm = 5 * S + S * H, inputs = S * H + S + norm;
+    const uint64_t full = 3 * S * H + (A * S * S + S * H) + A * S * S + (S * H + A * S) + 3 * A * S + S * H +
+                          S * H + norm + S * F + S * F + S * H + norm;
+    const uint64_t last =
+        (H + 2 * S * H) + (A * S + S * H) + A * S + (H + A) + 3 * A + H + H + (5 + H) + F + F + H + (5 + H);
+    ck_assert_uint_eq(cost.openings, inputs + full + last + 3 * H);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("counts");
+    TCase *tests = tcase_create("counts");
+    tcase_set_timeout(tests, 120);
+    tcase_add_checked_fixture(tests, start, stop);
+    tcase_add_test(tests, totals_equal_what_a_run_moves);
+    tcase_add_test(tests, every_gate_moves_what_is_counted_for_it);
+    tcase_add_test(tests, every_round_sends_what_is_counted_for_its_gates);
+    tcase_add_test(tests, openings_are_eight_bytes_and_indices_two);
+    tcase_add_test(tests, rounds_do_not_depend_on_the_bucket_or_the_batch);
+    tcase_add_test(tests, a_block_opens_what_its_table_says);
+    suite_add_tcase(suite, tests);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_NORMAL);
+    const int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed != 0;
+}
