@@ -15,7 +15,7 @@
 
 /* ---- 1 / v and v^-1/2 ---- */
 
-#define VALUES 400
+#define VALUES 100
 
 /* Values spread evenly over the logarithms of [low, high], ends included. */
 static double spread(double low, double high, int i)
