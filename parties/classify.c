@@ -185,6 +185,19 @@ enum status classifier_run(struct classifier *c, const struct tokens *const *tok
     return status;
 }
 
+enum status classifier_answer(struct classifier *c, const struct tokens *tokens, struct answer *answer)
+{
+    uint32_t bucket;
+    enum status status = classifier_bucket(c, tokens->count, &bucket);
+    if (status)
+        return status;
+    status = STATUS_EMPTY;
+    for (uint32_t i = 0; status == STATUS_EMPTY && i < c->buckets; i++)
+        if (c->bucket[i] >= bucket)
+            status = classifier_run(c, &tokens, 1, c->bucket[i], answer);
+    return status;
+}
+
 enum status classifier_deal(struct classifier *c, uint32_t bucket, uint32_t batch, uint32_t count,
                             uint32_t *dealt)
 {

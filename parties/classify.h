@@ -47,6 +47,11 @@ STATUS_MUST_USE enum status classifier_bucket(const struct classifier *classifie
 STATUS_MUST_USE enum status classifier_check(const struct classifier *classifier,
                                              const struct tokens *tokens);
 
+/* One text in the smallest bucket that holds it, or the next larger one that has a bundle left: more padding is better than no
+ * answer. STATUS_EMPTY: none of them has. */
+STATUS_MUST_USE enum status classifier_answer(struct classifier *classifier, const struct tokens *tokens,
+                                              struct answer *answer);
+
 /* One inference of batch sequences of a bucket; answer[batch]. STATUS_EMPTY: no bundle is left. */
 STATUS_MUST_USE enum status classifier_run(struct classifier *classifier, const struct tokens *const *tokens,
                                            uint32_t batch, uint32_t bucket, struct answer *answer);

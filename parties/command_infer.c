@@ -150,12 +150,12 @@ static enum status explain_empty(const struct session *session, uint32_t bucket)
     if (session->classifier.config.role == NET_ROLE_CLIENT)
         return status_fail(
             STATUS_EMPTY,
-            "no bundle of %u tokens is left; ask an operator of the parties for more (trefoil offline "
+            "no bundle of %u tokens or more is left; ask an operator of the parties for more (trefoil offline "
             "--bucket %u --bundles 10)",
             bucket, bucket);
     return status_fail(
         STATUS_EMPTY,
-        "no bundle of %u tokens is left; deal more with: trefoil offline --config %s --bucket %u "
+        "no bundle of %u tokens or more is left; deal more with: trefoil offline --config %s --bucket %u "
         "--bundles 10",
         bucket, session->arguments->place.path, bucket);
 }
@@ -164,11 +164,9 @@ static enum status classify(struct session *session, const char *text, const str
 {
     struct answer answer, clear;
     float logit[MODEL_LABELS_MAX];
-    uint32_t bucket;
-    enum status status = classifier_bucket(&session->classifier, tokens->count, &bucket);
-    if (!status)
-        status = classifier_run(&session->classifier, &tokens, 1, bucket, &answer);
-    if (status == STATUS_EMPTY)
+    uint32_t bucket = 0;
+    enum status status = classifier_answer(&session->classifier, tokens, &answer);
+    if (status == STATUS_EMPTY && classifier_bucket(&session->classifier, tokens->count, &bucket) == STATUS_OK)
         return explain_empty(session, bucket);
     const struct sample sample = tokens_sample(tokens);
     if (!status && session->arguments->clear)

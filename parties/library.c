@@ -43,16 +43,12 @@ int trefoil_classify(struct trefoil *trefoil, const char *text, const char *pair
 {
     struct tokens tokens = {0};
     struct answer answer;
-    uint32_t bucket = 0;
     memset(out, 0, sizeof *out);
     enum status status = tokenizer_encode(trefoil->classifier.tokenizer, text, pair, &tokens);
     if (!status)
         status = classifier_check(&trefoil->classifier, &tokens);
     if (!status)
-        status = classifier_bucket(&trefoil->classifier, tokens.count, &bucket);
-    const struct tokens *const one = &tokens;
-    if (!status)
-        status = classifier_run(&trefoil->classifier, &one, 1, bucket, &answer);
+        status = classifier_answer(&trefoil->classifier, &tokens, &answer);
     tokens_clear(&tokens);
     if (status)
         return (int)status;
