@@ -24,7 +24,8 @@ enum status evaluator_init(struct evaluator *e)
 static void release_tensor(struct evaluator *e, uint32_t tensor)
 {
     const size_t bytes = tensor_size(&e->schedule->tensor[tensor]) * sizeof(int64_t);
-    pool_give(e->tensor[tensor].m, bytes);
+    /* m is masked by l_1 and l_2, of which no party has both; without them it tells nothing. */
+    pool_give_public(e->tensor[tensor].m, bytes);
     pool_give(e->tensor[tensor].l, bytes);
     e->tensor[tensor] = (struct share){NULL, NULL};
 }

@@ -13,7 +13,7 @@ enum status fold_dense(struct folded *out, const struct dense *d, const struct a
         double bias = d->bias ? (double)d->bias[o] : 0.0;
         for (size_t i = 0; i < d->in; i++) {
             const double v = (double)d->weight[o * d->in + i] * (row_scale ? (double)row_scale[i] : 1.0);
-            w[i * d->out + o] = (float)(v * (affine ? (double)affine->gamma[i] : 1.0) * column);
+            w[o * d->in + i] = (float)(v * (affine ? (double)affine->gamma[i] : 1.0) * column);
             if (affine)
                 bias += v * (double)affine->beta[i];
         }

@@ -1,7 +1,7 @@
 /* Folding what is affine into static weights, in real numbers, at the model's owner.
  *
  * A layer reads n, the LayerNorm's result without gamma and beta. So x W^T + b with x = gamma n + beta becomes
- * n (diag(gamma) W^T) + (W beta + b). Results have the orientation [in][out] of the schedule's weights. */
+ * n (diag(gamma) W^T) + (W beta + b). Matrices stay [out][in], as in the file. */
 #ifndef TREFOIL_LAYERS_FOLD_H
 #define TREFOIL_LAYERS_FOLD_H
 

@@ -22,8 +22,8 @@ static enum status linear_clear(struct clear_walk *w, const struct gate *g)
     float *y = w->value[g->out];
     for (size_t r = 0; r < out->rows; r++)
         memcpy(y + r * out->cols, bias, out->cols * sizeof *y);
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)x->rows, (int)out->cols, (int)x->cols, 1.0f,
-                w->value[g->x], (int)x->cols, w->weights->weight[g->weight], (int)out->cols, 1.0f, y, (int)out->cols);
+    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)x->rows, (int)out->cols, (int)x->cols, 1.0f,
+                w->value[g->x], (int)x->cols, w->weights->weight[g->weight], (int)x->cols, 1.0f, y, (int)out->cols);
     if (g->add != SCHEDULE_NONE) {
         const float *residual = w->value[g->add], *diagonal = w->weights->weight[g->diagonal];
         for (size_t r = 0; r < out->rows; r++)

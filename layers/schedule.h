@@ -69,7 +69,7 @@ struct tensor {
 };
 
 enum weight_kind {
-    WEIGHT_MATRIX,   /* [rows][cols], y = x W */
+    WEIGHT_MATRIX,   /* rows x cols, y = x W; its values lie [cols][rows], as in a model's file */
     WEIGHT_DIAGONAL, /* [cols] */
     WEIGHT_BIAS,     /* [cols] */
 };

@@ -145,6 +145,7 @@ struct evaluator {
     /* Online: load what was kept; exchange openings with the other evaluator. */
     enum status (*load)(void *context, uint32_t gate, enum part part, void *data, size_t bytes);
     enum status (*queue)(void *context, const void *send, void *receive, size_t bytes);
+    enum status (*queue_sum)(void *context, uint64_t *values, size_t count); /* the peer's are added to values */
     enum status (*exchange)(void *context, uint32_t round);
     void *context;
 };

@@ -18,8 +18,7 @@ struct online {
     const struct ring_wide *input; /* by GATE_INPUT */
     uint32_t inputs;
     uint32_t *output;
-    void **received; /* by gate of this round: the peer's t; the index's summand */
-    uint16_t **received_index;
+    uint16_t **received_index; /* by gate of this round: the peer's summand of the index */
     void *z; /* the product shares of the gate at hand, ten bytes an element */
 };
 
@@ -188,12 +187,7 @@ static enum status queue_opening(struct online *o, uint32_t number, struct ring_
     uint64_t *t = (uint64_t *)e->tensor[g->out].m;
     opening_share(t, z, n, g->shift, e->party, e->clear ? NULL : e->tensor[g->out].l, after);
     pool_give(after, n * sizeof *after);
-    if (e->clear)
-        return STATUS_OK;
-    o->received[number] = pool_take(n * sizeof(uint64_t));
-    if (!o->received[number])
-        return status_fail(STATUS_MEMORY, "out of memory");
-    return e->queue(e->context, t, o->received[number], n * RING_WIRE_BYTES);
+    return e->clear ? STATUS_OK : e->queue_sum(e->context, t, n);
 }
 
 static enum status open_gate(struct online *o, uint32_t number)
@@ -227,34 +221,18 @@ static enum status local_gate(struct online *o, const struct gate *g)
 
 /* ---- rounds ---- */
 
-static void release_received(struct online *o, uint32_t number)
-{
-    pool_give(o->received[number],
-              tensor_size(&o->e->schedule->tensor[o->e->schedule->gate[number].out]) * sizeof(uint64_t));
-    free(o->received_index[number]);
-    o->received[number] = NULL;
-    o->received_index[number] = NULL;
-}
-
-/* m = t_1 + t_2 and d = d_1 + d_2, once the peer's summands are here. */
+/* d = d_1 + d_2, once the peer's summand is here; m = t_1 + t_2 was added up as it came. */
 static void finish_gate(struct online *o, uint32_t number)
 {
     struct evaluator *e = o->e;
-    const struct gate *g = &e->schedule->gate[number];
-    if (o->received[number]) {
-        const size_t n = tensor_size(&e->schedule->tensor[g->out]);
-        uint64_t *m = (uint64_t *)e->tensor[g->out].m;
-        const uint64_t *peer = o->received[number];
-        for (size_t i = 0; i < n; i++)
-            m[i] += peer[i];
-    }
-    if (o->received_index[number]) {
-        const struct lookup *l = &e->schedule->lookup[g->index];
-        for (uint32_t i = 0; i < l->count; i++)
-            e->index[g->index][i] =
-                (uint16_t)((e->index[g->index][i] + o->received_index[number][i]) & ((1u << l->bits) - 1));
-    }
-    release_received(o, number);
+    const uint32_t index = e->schedule->gate[number].index;
+    if (!o->received_index[number])
+        return;
+    const struct lookup *l = &e->schedule->lookup[index];
+    for (uint32_t i = 0; i < l->count; i++)
+        e->index[index][i] = (uint16_t)((e->index[index][i] + o->received_index[number][i]) & ((1u << l->bits) - 1));
+    free(o->received_index[number]);
+    o->received_index[number] = NULL;
 }
 
 static enum status run_gate(struct online *o, uint32_t number)
@@ -300,18 +278,14 @@ static enum status run_rounds(struct online *o)
 enum status walk_online(struct evaluator *e, const struct ring_wide *input, uint32_t *output)
 {
     struct online o = {.e = e, .input = input, .output = output};
-    o.received = calloc(e->schedule->gates + 1, sizeof *o.received);
     o.received_index = calloc(e->schedule->gates + 1, sizeof *o.received_index);
-    enum status status = STATUS_OK;
-    if (!o.received || !o.received_index)
-        status = status_fail(STATUS_MEMORY, "out of memory");
+    if (!o.received_index)
+        return status_fail(STATUS_MEMORY, "out of memory");
     walk_profile_start(e->profile);
-    if (status == STATUS_OK)
-        status = run_rounds(&o);
+    const enum status status = run_rounds(&o);
     walk_profile_stop(e->profile);
-    for (uint32_t i = 0; o.received && o.received_index && i < e->schedule->gates; i++)
-        release_received(&o, i);
-    free(o.received);
+    for (uint32_t i = 0; i < e->schedule->gates; i++)
+        free(o.received_index[i]);
     free(o.received_index);
     return status;
 }

@@ -187,12 +187,15 @@ struct net_round {
         const void *send;
         void *receive;
         size_t bytes; /* the same both ways */
+        bool add;     /* receive is an array of 64-bit words: what comes is added to it */
     } * parts;
     size_t count, capacity, bytes;
 };
 void net_round_init(struct net_round *round, struct net_session *session, int peer, uint32_t number);
 STATUS_MUST_USE enum status net_round_queue(struct net_round *round, const void *send, void *receive,
                                             size_t bytes);
+/* An opening of additive shares modulo 2^64: sends values [count], and adds the peer's to them. */
+STATUS_MUST_USE enum status net_round_queue_sum(struct net_round *round, uint64_t *values, size_t count);
 STATUS_MUST_USE enum status net_round_run(struct net_round *round);
 void net_round_clear(struct net_round *round);
 

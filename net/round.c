@@ -8,7 +8,7 @@ void net_round_init(struct net_round *round, struct net_session *session, int pe
     *round = (struct net_round){.session = session, .peer = peer, .number = number};
 }
 
-enum status net_round_queue(struct net_round *round, const void *send, void *receive, size_t bytes)
+static enum status queue_part(struct net_round *round, struct net_part part)
 {
     if (round->count == round->capacity) {
         size_t capacity = round->capacity == 0 ? 8 : 2 * round->capacity;
@@ -18,9 +18,33 @@ enum status net_round_queue(struct net_round *round, const void *send, void *rec
         round->parts = parts;
         round->capacity = capacity;
     }
-    round->parts[round->count++] = (struct net_part){.send = send, .receive = receive, .bytes = bytes};
-    round->bytes += bytes;
+    round->parts[round->count++] = part;
+    round->bytes += part.bytes;
     return STATUS_OK;
+}
+
+enum status net_round_queue(struct net_round *round, const void *send, void *receive, size_t bytes)
+{
+    return queue_part(round, (struct net_part){.send = send, .receive = receive, .bytes = bytes});
+}
+
+enum status net_round_queue_sum(struct net_round *round, uint64_t *values, size_t count)
+{
+    return queue_part(
+        round, (struct net_part){.send = values, .receive = values, .bytes = count * sizeof *values, .add = true});
+}
+
+/* The frame comes in pieces that may cut a word, so words go through a buffer that stays in the nearest cache. */
+static void add_words(const struct net_frame *frame, size_t at, uint64_t *values, size_t count)
+{
+    uint64_t word[1024];
+    const size_t step = sizeof word / sizeof *word;
+    for (size_t done = 0; done < count; done += step) {
+        const size_t now = count - done < step ? count - done : step;
+        net_frame_copy(frame, at + done * sizeof *word, word, now * sizeof *word);
+        for (size_t i = 0; i < now; i++)
+            values[done + i] += word[i];
+    }
 }
 
 /* All parts in one frame. */
@@ -47,7 +71,10 @@ enum status net_round_run(struct net_round *round)
         return status_prefix(status, "round %u: ", round->number);
     size_t at = 0;
     for (size_t i = 0; i < round->count; at += round->parts[i++].bytes)
-        net_frame_copy(frame, at, round->parts[i].receive, round->parts[i].bytes);
+        if (round->parts[i].add)
+            add_words(frame, at, round->parts[i].receive, round->parts[i].bytes / sizeof(uint64_t));
+        else
+            net_frame_copy(frame, at, round->parts[i].receive, round->parts[i].bytes);
     net_frame_free(frame);
     round->session->counters.rounds++;
     round->count = 0;

@@ -22,10 +22,16 @@ static enum status load_part(void *context, uint32_t gate, enum part part, void 
     return store_bundle_get(o->bundle, bundle_item(gate, part), data, bytes);
 }
 
-static enum status queue_opening(void *context, const void *send, void *receive, size_t bytes)
+static enum status queue_index(void *context, const void *send, void *receive, size_t bytes)
 {
     struct online *o = context;
     return net_round_queue(&o->round, send, receive, bytes);
+}
+
+static enum status queue_sum(void *context, uint64_t *values, size_t count)
+{
+    struct online *o = context;
+    return net_round_queue_sum(&o->round, values, count);
 }
 
 static enum status exchange(void *context, uint32_t number)
@@ -117,7 +123,8 @@ static enum status prepare_evaluator(struct evaluator *e, struct online *o)
                             .weight = job->model->share,
                             .label = {store_bundle_name(o->bundle), sizeof(struct store_name)},
                             .load = load_part,
-                            .queue = queue_opening,
+                            .queue = queue_index,
+                            .queue_sum = queue_sum,
                             .exchange = exchange,
                             .context = o};
     enum status status = evaluator_init(e);

@@ -141,7 +141,7 @@ static int64_t *weight_masks(const struct ring_seed *seed, const unsigned char *
 
 static enum status pack(struct ring_gemm_matrix **out, const struct weight *w, const int64_t *values)
 {
-    return ring_gemm_pack(out, RING_GEMM_AUTO, w->rows, w->cols, values, w->cols, false);
+    return ring_gemm_pack(out, RING_GEMM_AUTO, w->rows, w->cols, values, w->rows, true);
 }
 
 /* P0: l_W1 + l_W2. */

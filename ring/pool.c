@@ -25,7 +25,7 @@ static struct {
     pthread_mutex_t lock;
     struct idle *idle[CLASSES];
     size_t kept, limit;
-} pool = {.lock = PTHREAD_MUTEX_INITIALIZER, .limit = (size_t)1 << 30};
+} pool = {.lock = PTHREAD_MUTEX_INITIALIZER, .limit = (size_t)2 << 30};
 
 #ifdef TREFOIL_SANITIZER
 #define POOLED 0
@@ -85,10 +85,16 @@ void *pool_take_zero(size_t bytes)
 
 void pool_give(void *buffer, size_t bytes)
 {
+    if (buffer)
+        sodium_memzero(buffer, bytes);
+    pool_give_public(buffer, bytes);
+}
+
+void pool_give_public(void *buffer, size_t bytes)
+{
     size_t rounded;
     if (!buffer)
         return;
-    sodium_memzero(buffer, bytes);
     if (!POOLED || bytes < LEAST) {
         free(buffer);
         return;

@@ -64,7 +64,7 @@ static struct product linear(const struct values *v, const struct gate *g, size_
     const size_t in = v->s->tensor[g->x].cols, cols = v->s->tensor[g->out].cols;
     const int bits = bits_in(v, g);
     for (size_t k = 0; k < in; k++)
-        add(&p, (ring_i128)v->value[g->x][row * in + k] * v->weight[g->weight][k * cols + col], 0);
+        add(&p, (ring_i128)v->value[g->x][row * in + k] * v->weight[g->weight][col * in + k], 0);
     if (g->add != SCHEDULE_NONE)
         add(&p, (ring_i128)v->value[g->add][row * cols + col] * v->weight[g->diagonal][col],
             bits - frac(v, g->add) - v->s->weight[g->diagonal].frac);

@@ -72,7 +72,7 @@ static void *zeroed(size_t n, size_t size)
 static struct ring_gemm_matrix *packed(const struct weight *w, const int64_t *value)
 {
     struct ring_gemm_matrix *out = NULL;
-    ck_ok(ring_gemm_pack(&out, RING_GEMM_AUTO, w->rows, w->cols, value, w->cols, false));
+    ck_ok(ring_gemm_pack(&out, RING_GEMM_AUTO, w->rows, w->cols, value, w->rows, true));
     return out;
 }
 
@@ -304,7 +304,14 @@ static enum status load(void *context, uint32_t gate, enum part part, void *data
 static enum status queue(void *context, const void *send, void *data, size_t bytes)
 {
     struct three_party *p = context;
-    p->queue[p->queued++] = (struct three_queued){send, data, bytes};
+    p->queue[p->queued++] = (struct three_queued){send, data, bytes, NULL};
+    return STATUS_OK;
+}
+
+static enum status queue_sum(void *context, uint64_t *values, size_t count)
+{
+    struct three_party *p = context;
+    p->queue[p->queued++] = (struct three_queued){values, values, count * sizeof *values, values};
     return STATUS_OK;
 }
 
@@ -317,8 +324,13 @@ static enum status swap(struct three *t, uint32_t round)
     for (size_t i = 0; i < a->queued; i++) {
         if (a->queue[i].bytes != b->queue[i].bytes)
             return status_fail(STATUS_PEER, "round %u: message %zu differs in length", round, i);
-        memcpy(a->queue[i].receive, b->queue[i].send, b->queue[i].bytes);
-        memcpy(b->queue[i].receive, a->queue[i].send, a->queue[i].bytes);
+        uint64_t *sum = a->queue[i].sum;
+        for (size_t j = 0; sum && j < a->queue[i].bytes / sizeof *sum; j++)
+            b->queue[i].sum[j] = sum[j] += b->queue[i].sum[j];
+        if (!sum) {
+            memcpy(a->queue[i].receive, b->queue[i].send, b->queue[i].bytes);
+            memcpy(b->queue[i].receive, a->queue[i].send, a->queue[i].bytes);
+        }
         a->round_sent[round] += a->queue[i].bytes;
         b->round_sent[round] += b->queue[i].bytes;
     }
@@ -383,6 +395,7 @@ void three_deal(struct three *t)
                                                    .keep = keep,
                                                    .load = load,
                                                    .queue = queue,
+                                .queue_sum = queue_sum,
                                                    .exchange = exchange,
                                                    .context = &t->party[p]};
     ck_ok(walk_deal(&dealer));

@@ -66,6 +66,7 @@ struct three_party {
         const void *send;
         void *receive;
         size_t bytes;
+        uint64_t *sum; /* both ends are added up in place */
     } * queue;
     size_t queued;
     bool arrived;
