@@ -53,6 +53,7 @@ struct net_frame {
     struct net_header header;
     int peer;
     uint64_t target;  /* outgoing: the epoch of the process it is meant for, 0 for whoever comes up */
+    int64_t due;      /* outgoing, on a shaped link: when it has passed the line, nanoseconds */
     int64_t deadline; /* outgoing: when to give up waiting for the peer, net_now() milliseconds */
     bool wipe;        /* incoming: overwrite the payload when it is freed */
     size_t count;     /* pieces: one before it is sent, as many as came otherwise */

@@ -108,6 +108,8 @@ static enum status copy_options(struct net_hub *hub, const struct net_options *o
     hub->timeout_ms = options->timeout_ms > 0 ? options->timeout_ms : TIMEOUT_MS;
     hub->frame_max = options->frame_max > 0 ? options->frame_max : FRAME_MAX;
     hub->accept_any_client = options->accept_any_client;
+    hub->link_rate = options->link_rate;
+    hub->link_delay_ms = options->link_delay_ms;
     while (hub->epoch == 0)
         randombytes_buf(&hub->epoch, sizeof hub->epoch);
     hub->configured = hub->peer_count = options->peer_count;
@@ -233,6 +235,7 @@ void net_hub_close(struct net_hub **out)
     if (hub->own_context && hub->context != NULL)
         zmq_ctx_term(hub->context);
     net_frame_clear(&hub->out);
+    net_shape_clear(hub);
     net_table_clear(hub);
     for (size_t i = 0; i < hub->peer_count; i++)
         free(hub->peers[i].endpoint);

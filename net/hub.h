@@ -14,6 +14,7 @@
 #include <stdatomic.h>
 
 #include "net/frame.h"
+#include "net/shape.h"
 #include "net/zap.h"
 
 #define NET_ENDPOINT_MAX 256
@@ -38,6 +39,7 @@ struct net_peer_state {
     struct net_link *dial;
     struct net_link *accepted;    /* newest first */
     struct net_frame_list outbox; /* frames that wait for a link */
+    struct net_shape_line line;   /* frames that wait on a shaped link */
     uint64_t doomed;              /* one of two links to this epoch closed: at doom_at its sessions fail */
     int64_t doom_at;
     /* under lock: */
@@ -73,6 +75,7 @@ struct net_hub {
     int timeout_ms;
     size_t frame_max;
     bool accept_any_client;
+    double link_rate, link_delay_ms; /* net/shape.h; 0: links as they are */
     uint64_t epoch;
     struct net_peer_state peers[NET_PEERS_MAX];
     size_t configured; /* peers of the allow-list; dynamic ones follow */

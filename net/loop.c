@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "net/tsan.h"
@@ -107,8 +108,9 @@ static bool send_queued(struct net_hub *hub)
     bool some = list.first != NULL;
     struct net_frame *frame;
     while ((frame = net_frame_pop(&list)) != NULL)
-        net_link_forward(hub, frame);
-    return some;
+        if (!net_shape_take(hub, frame))
+            net_link_forward(hub, frame);
+    return net_shape_forward(hub, hub->quit) || some;
 }
 
 static bool any_dirty(const struct net_hub *hub)
@@ -144,7 +146,10 @@ static void sleep_until_called(struct net_hub *hub, int timeout_ms)
             WATCH(link->monitor_fd, &link->monitor_dirty);
     }
 #undef WATCH
-    if (poll(fds, count, timeout_ms) <= 0)
+    int64_t wait = (int64_t)timeout_ms * 1000000, shaped = net_shape_wait(hub);
+    wait = shaped < wait ? shaped : wait;
+    const struct timespec most = {wait / 1000000000, wait % 1000000000};
+    if (ppoll(fds, count, timeout_ms < 0 ? NULL : &most, NULL) <= 0)
         return;
     for (nfds_t i = 0; i < count; i++)
         if (fds[i].revents != 0)
@@ -186,6 +191,8 @@ void *net_hub_loop(void *argument)
 {
     struct net_hub *hub = argument;
     int64_t end = INT64_MAX;
+    if (hub->link_delay_ms > 0)
+        prctl(PR_SET_TIMERSLACK, 1000); /* nanoseconds; 50 microseconds are usual */
     for (;;) {
         /* Read before the queue is emptied, so that what was queued before the end still goes. */
         bool quit = atomic_load(&hub->quit);

@@ -69,6 +69,8 @@ struct net_options {
     int timeout_ms;         /* how long a wait may last; 0: 20000 */
     size_t frame_max;       /* largest payload accepted from anyone; 0: 256 MiB */
     bool accept_any_client; /* a listener that takes unknown keys as NET_ROLE_CLIENT (off: allow-list only) */
+    double link_rate;       /* for measuring: send no more bits a second to a peer than this; 0: as fast as it goes */
+    double link_delay_ms;   /* for measuring: and this much later */
 };
 
 struct net_hub;

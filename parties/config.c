@@ -30,7 +30,7 @@ static const struct {
     {"name", EVERYONE},    {"role", EVERYONE},    {"key_file", EVERYONE},  {"timeout_ms", EVERYONE},
     {"threads", EVERYONE}, {"buckets", EVERYONE}, {"peers", EVERYONE},     {"listen", PARTY},
     {"store", PARTY},      {"store_size", PARTY}, {"requests_max", PARTY}, {"bundles_max", PARTY},
-    {"model", CALLER},     {"tune", CALLER},
+    {"model", CALLER},     {"tune", CALLER},       {"link_rate", PARTY},   {"link_delay_ms", PARTY},
 };
 
 /* A setting nobody knows is most likely misspelt, and one of the other kind of process is misunderstood. */
@@ -142,6 +142,8 @@ static void read_settings(struct config_reader *reader, struct config *config)
     config_size(reader, "store_size", &config->store_bytes, STORE_SIZE_LEAST);
     config_whole(reader, "requests_max", &config->requests_max, 1, 1024);
     config_whole(reader, "bundles_max", &config->bundles_max, 1, 1000000);
+    config_real(reader, "link_rate", &config->link_rate, 1e3, 1e12);
+    config_real(reader, "link_delay_ms", &config->link_delay_ms, 0, 10000);
 }
 
 /* ---- peers ---- */
@@ -318,6 +320,8 @@ enum status config_hub(const struct config *config, void *context, struct net_hu
         .peers = config->peer,
         .peer_count = config->peers,
         .timeout_ms = config->timeout_ms,
+        .link_rate = config->link_rate,
+        .link_delay_ms = config->link_delay_ms,
     };
     memcpy(options.public_key, config->public_key, NET_KEY_TEXT);
     memcpy(options.secret_key, config->secret_key, NET_KEY_TEXT);

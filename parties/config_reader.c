@@ -94,6 +94,21 @@ void config_whole(struct config_reader *reader, const char *name, int *out, int 
         *out = (int)value;
 }
 
+void config_real(struct config_reader *reader, const char *name, double *out, double low, double high)
+{
+    const config_setting_t *setting = setting_of(reader, name, false);
+    if (!setting)
+        return;
+    const bool real = config_setting_type(setting) == CONFIG_TYPE_FLOAT;
+    const double value = real                ? config_setting_get_float(setting)
+                         : is_whole(setting) ? (double)config_setting_get_int64(setting)
+                                             : -1;
+    if (!(value >= low && value <= high))
+        config_refuse(reader, name, "must be a number from %g to %g", low, high);
+    else
+        *out = value;
+}
+
 static bool parse_size(const char *text, uint64_t *out)
 {
     static const char *const unit[] = {"", "K", "M", "G", "T", NULL};

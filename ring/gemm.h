@@ -50,6 +50,10 @@ STATUS_MUST_USE enum status ring_gemm(struct ring_wide c, size_t ldc, size_t m, 
  * NULL: no more. For measuring; costs nothing while it is off. */
 void ring_gemm_watch(double *seconds);
 
+/* Byte products a second of this thread's AMX unit, measured for about so many seconds by a loop that only multiplies; 0
+ * where there is none. 49 of them make one ring product. */
+double ring_gemm_peak(double seconds);
+
 /* The same by three loops in 128-bit integers; the definition. b is [k][n], rows ldb apart. */
 void ring_gemm_reference(struct ring_wide c, size_t ldc, size_t m, size_t k, size_t n, const int64_t *a,
                          size_t lda, const int64_t *b, size_t ldb, enum ring_gemm_mode mode);

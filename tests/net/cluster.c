@@ -55,7 +55,9 @@ struct net_options cluster_options(struct cluster *cluster, int member, unsigned
                                   .peers = cluster->peers,
                                   .timeout_ms = cluster->timeout_ms,
                                   .frame_max = cluster->frame_max,
-                                  .accept_any_client = cluster->accept_any_client};
+                                  .accept_any_client = cluster->accept_any_client,
+                                  .link_rate = cluster->link_rate,
+                                  .link_delay_ms = cluster->link_delay_ms};
     memcpy(options.public_key, cluster->members[member].public_key, NET_KEY_TEXT);
     memcpy(options.secret_key, cluster->members[member].secret_key, NET_KEY_TEXT);
     for (int i = 0; i < MEMBERS; i++) {

@@ -36,6 +36,7 @@ struct cluster {
     int timeout_ms;
     size_t frame_max;
     bool accept_any_client;
+    double link_rate, link_delay_ms;
 };
 
 /* A folder for ipc endpoints, made before the tests and removed after them. */

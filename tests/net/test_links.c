@@ -372,6 +372,24 @@ START_TEST(payloads_of_every_size_around_a_piece_arrive)
 }
 END_TEST
 
+/* A lower bound only: what makes it later is none of the line's business. */
+START_TEST(a_shaped_link_is_as_slow_as_it_is_told)
+{
+    const size_t bytes = 20000;
+    cluster_init(&cluster);
+    cluster.link_rate = 16e6; /* 10 ms a frame of 20,000 bytes */
+    cluster.link_delay_ms = 5;
+    strcpy(cluster.members[P1].bind, "tcp://127.0.0.1:*");
+    p1 = cluster_open(&cluster, P1, 0);
+    p2 = cluster_open(&cluster, P2, 1u << P1);
+    ck_assert(wait_up(p1, net_hub_peer(p1, NET_ROLE_P2)));
+    const double start = seconds();
+    run_rounds(10, bytes);
+    ck_assert_double_ge(seconds() - start, 10 * (8 * (double)bytes / 16e6 + 5e-3));
+    close_pair();
+}
+END_TEST
+
 int main(void)
 {
     cluster_directory_make();
@@ -392,6 +410,7 @@ int main(void)
     tcase_add_test(tests, a_sender_gives_up_on_a_reader_that_never_reads);
     tcase_add_test(tests, owned_data_is_released_exactly_once);
     tcase_add_test(tests, payloads_of_every_size_around_a_piece_arrive);
+    tcase_add_test(tests, a_shaped_link_is_as_slow_as_it_is_told);
     suite_add_tcase(suite, tests);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);

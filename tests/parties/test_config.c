@@ -94,7 +94,8 @@ START_TEST(every_setting_is_read)
     struct config config;
     ck_assert_int_eq(load(&config, party,
                           "store_size = \"3 GiB\"; timeout_ms = 1234; threads = 3;\n"
-                          "requests_max = 5; bundles_max = 6; buckets = [16, 128];\n",
+                          "requests_max = 5; bundles_max = 6; buckets = [16, 128];\n"
+                          "link_rate = 200000000; link_delay_ms = 0.5;\n",
                           peers),
                      STATUS_OK);
     ck_assert_uint_eq(config.store_bytes, (uint64_t)3 << 30);
@@ -103,6 +104,8 @@ START_TEST(every_setting_is_read)
     ck_assert_int_eq(config.requests_max, 5);
     ck_assert_int_eq(config.bundles_max, 6);
     ck_assert_uint_eq(config.buckets, 2);
+    ck_assert_double_eq(config.link_rate, 2e8);
+    ck_assert_double_eq(config.link_delay_ms, 0.5);
     ck_assert_uint_eq(config.bucket[1], 128);
     config_unload(&config);
 }
@@ -118,6 +121,7 @@ END_TEST
 START_TEST(values_out_of_range_are_refused_with_their_line)
 {
     refused(party, "timeout_ms = 5;\n", peers, ":6: timeout_ms must be a whole number from 100");
+    refused(party, "link_delay_ms = -1;\n", peers, ":6: link_delay_ms must be a number from 0");
     refused(party, "threads = \"two\";\n", peers, ":6: threads must be a whole number");
     refused(party, "threads = 0;\n", peers, "threads must be");
     refused(party, "store_size = \"lots\";\n", peers, ":6: store_size must be a size");

@@ -1,0 +1,66 @@
+#include "net/shape.h"
+
+#include "net/link.h"
+
+static int64_t nanoseconds(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+static bool is_shaped(const struct net_hub *hub)
+{
+    return hub->link_rate > 0 || hub->link_delay_ms > 0;
+}
+
+bool net_shape_take(struct net_hub *hub, struct net_frame *frame)
+{
+    if (!is_shaped(hub))
+        return false;
+    struct net_shape_line *line = &hub->peers[frame->peer].line;
+    const int64_t now = nanoseconds();
+    if (line->busy_until < now)
+        line->busy_until = now;
+    if (hub->link_rate > 0)
+        line->busy_until += (int64_t)(8e9 * (double)frame->header.length / hub->link_rate);
+    frame->due = line->busy_until + (int64_t)(1e6 * hub->link_delay_ms);
+    net_frame_push(&line->frames, frame);
+    return true;
+}
+
+bool net_shape_forward(struct net_hub *hub, bool all)
+{
+    if (!is_shaped(hub))
+        return false;
+    const int64_t now = all ? INT64_MAX : nanoseconds();
+    bool some = false;
+    for (size_t i = 0; i < NET_PEERS_MAX; i++) {
+        struct net_frame_list *waiting = &hub->peers[i].line.frames;
+        for (; waiting->first != NULL && waiting->first->due <= now; some = true)
+            net_link_forward(hub, net_frame_pop(waiting));
+    }
+    return some;
+}
+
+int64_t net_shape_wait(const struct net_hub *hub)
+{
+    int64_t due = INT64_MAX;
+    if (!is_shaped(hub))
+        return due;
+    for (size_t i = 0; i < NET_PEERS_MAX; i++) {
+        const struct net_frame *first = hub->peers[i].line.frames.first;
+        if (first != NULL && first->due < due)
+            due = first->due;
+    }
+    if (due == INT64_MAX)
+        return due;
+    const int64_t now = nanoseconds();
+    return due > now ? due - now : 0;
+}
+
+void net_shape_clear(struct net_hub *hub)
+{
+    for (size_t i = 0; i < NET_PEERS_MAX; i++)
+        net_frame_clear(&hub->peers[i].line.frames);
+}
