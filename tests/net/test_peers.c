@@ -95,6 +95,38 @@ START_TEST(a_key_that_is_not_on_the_allow_list_is_refused_and_told_so)
 }
 END_TEST
 
+START_TEST(listeners_in_one_context_keep_their_own_allow_lists)
+{
+    char right[NET_KEY_TEXT], other[NET_KEY_TEXT], *reply;
+    struct net_session *asking, *asked;
+    const char *text;
+    int peer;
+    cluster_init(&cluster);
+    cluster.timeout_ms = LONG_MS;
+    cluster.context = zmq_ctx_new();
+    strcpy(cluster.members[P1].bind, "tcp://127.0.0.1:*");
+    strcpy(cluster.members[P2].bind, "tcp://127.0.0.1:*");
+    struct net_hub *p1 = cluster_open(&cluster, P1, 0);
+    memcpy(right, cluster.members[CLIENT].public_key, sizeof right);
+    ck_ok(net_keygen(cluster.members[CLIENT].public_key, other));
+    struct net_hub *p2 = cluster_open(&cluster, P2, 0);
+    memcpy(cluster.members[CLIENT].public_key, right, sizeof right);
+    struct net_hub *client = cluster_open(&cluster, CLIENT, 1u << P1 | 1u << P2);
+    ck_fails(ask(client, net_hub_peer(client, NET_ROLE_P2), "hello", &reply), STATUS_REFUSED, "P2 at");
+    ck_ok(net_session_open(&asking, client, NULL));
+    ck_ok(net_send(asking, net_hub_peer(client, NET_ROLE_P1), NET_REQUEST, 0, "{}", 2));
+    ck_ok(net_hub_accept(p1, &asked, &peer, &text, LONG_MS));
+    ck_assert_uint_eq(net_hub_refused(p1), 0);
+    ck_assert_uint_gt(net_hub_refused(p2), 0);
+    net_session_close(&asking);
+    net_session_close(&asked);
+    net_hub_close(&client);
+    net_hub_close(&p2);
+    net_hub_close(&p1);
+    zmq_ctx_term(cluster.context);
+}
+END_TEST
+
 START_TEST(a_refused_caller_tries_again_until_the_allow_list_is_put_right)
 {
     char *reply, right[NET_KEY_TEXT], other[NET_KEY_TEXT];
@@ -623,6 +655,7 @@ int main(void)
     TCase *tests = tcase_create("peers");
     tcase_set_timeout(tests, 60);
     tcase_add_test(tests, a_key_that_is_not_on_the_allow_list_is_refused_and_told_so);
+    tcase_add_test(tests, listeners_in_one_context_keep_their_own_allow_lists);
     tcase_add_test(tests, a_refused_caller_tries_again_until_the_allow_list_is_put_right);
     tcase_add_test(tests, a_listener_with_another_key_than_expected_is_not_talked_to);
     tcase_add_test(tests, a_peer_that_is_not_running_is_named_after_the_deadline);
