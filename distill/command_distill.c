@@ -304,6 +304,7 @@ int command_distill(int argc, char **argv)
                    .gold = -1}},
     };
     distill_options_init(&c.common);
+    argp_err_exit_status = 2; /* a wrong option, as of every other command */
     argp_parse(&argp, argc, argv, 0, 0, &c);
     return distill_job_exit(run(&c), "distill");
 }

@@ -96,6 +96,7 @@ int command_finetune(int argc, char **argv)
         0};
     struct finetune f = {.epochs = 3, .rate = 3e-5, .dropout = -1};
     distill_options_init(&f.common);
+    argp_err_exit_status = 2; /* a wrong option, as of every other command */
     argp_parse(&argp, argc, argv, 0, 0, &f);
     return distill_job_exit(run(&f), "finetune");
 }

@@ -22,6 +22,9 @@ int command_remove(int argc, char **argv);
 int command_share(int argc, char **argv);
 int command_status(int argc, char **argv);
 int command_tokenize(int argc, char **argv);
+/* In distill/. */
+int command_distill(int argc, char **argv);
+int command_finetune(int argc, char **argv);
 
 /* Prints "NAME: message of the failure" on standard error; returns COMMAND_FAILED. */
 int command_fail(const char *name);

@@ -29,6 +29,8 @@ static const struct command commands[] = {
     {"remove", "remove a model from the parties", command_remove},
     {"count", "rounds, bytes, store and memory of a model, without running it", command_count},
     {"tokenize", "texts to token ids", command_tokenize},
+    {"finetune", "train a pretrained encoder on a task", command_finetune},
+    {"distill", "distil a trained model into one that is cheap under shares", command_distill},
     {"random-model", "write a model of random weights", command_random_model},
 };
 #define COMMANDS (sizeof commands / sizeof *commands)
