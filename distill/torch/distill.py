@@ -34,6 +34,7 @@ def arguments():
     parser.add_argument("--learned-quad", action="store_true")
     parser.add_argument("--epochs-1", type=int, default=10)
     parser.add_argument("--rate-1", type=float, default=1e-4)
+    parser.add_argument("--weight-score", type=float, default=0.02)
     parser.add_argument("--epochs-2", type=int, default=3)
     parser.add_argument("--rate-2", type=float, default=2e-5)
     parser.add_argument("--gold", type=float, default=0.0, help="share of the labels in stage 2 (0; regression 0.5)")
@@ -133,7 +134,8 @@ def stage(number, student, teacher, rows, dev, options, accelerator, regression)
                 wanted = teacher(ids, types, mask)
             got = model(ids, types, mask)
             if number == 1:
-                loss = sum(encoder.layer_loss(got, wanted, mask)) + 0 * got[0].sum()  # every weight takes part
+                embedding, hidden, score = encoder.layer_loss(got, wanted, mask)
+                loss = embedding + hidden + options.weight_score * score + 0 * got[0].sum()  # every weight takes part
             elif regression:
                 gold = options.gold or 0.5
                 loss = ((got[0][:, 0] - (1 - gold) * wanted[0][:, 0] - gold * labels) ** 2).mean()
