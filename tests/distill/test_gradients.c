@@ -24,6 +24,8 @@ struct setting {
     struct distill_match match;
 };
 
+static int threads = 1;
+
 static void must(enum status status)
 {
     ck_assert_msg(status == STATUS_OK, "%s", status_message());
@@ -69,7 +71,7 @@ static void set_up(struct setting *s, enum model_activation activation, enum mod
                                       .attention = attention,
                                       .learned_c = learned && attention == MODEL_2QUAD,
                                       .learned_quad = learned && activation == MODEL_QUAD};
-    distill_threads_set(2);
+    distill_threads_set(threads);
     make_batch(&s->batch, &s->config, length, 4);
     must(distill_weights_allocate(&s->weights, &s->config));
     must(distill_weights_allocate(&s->gradients, &s->config));
@@ -198,6 +200,13 @@ START_TEST(a_regressions_gradients_agree_with_central_differences)
 }
 END_TEST
 
+START_TEST(gradients_agree_on_two_threads)
+{
+    threads = 2;
+    check_one(MODEL_QUAD, MODEL_2QUAD, false, MATCH, 0.2);
+}
+END_TEST
+
 START_TEST(the_backward_pass_reports_the_loss_the_forward_pass_has)
 {
     struct setting s;
@@ -225,6 +234,7 @@ int main(void)
     tcase_add_test(cases, layer_wise_gradients_agree_with_central_differences);
     tcase_add_test(cases, a_2relu_students_gradients_agree_with_central_differences);
     tcase_add_test(cases, a_regressions_gradients_agree_with_central_differences);
+    tcase_add_test(cases, gradients_agree_on_two_threads);
     tcase_add_test(cases, the_backward_pass_reports_the_loss_the_forward_pass_has);
     suite_add_tcase(suite, cases);
     SRunner *runner = srunner_create(suite);
