@@ -18,7 +18,7 @@ static const struct argp_option options[] = {
     {"ffn", 'f', "N", 0, "Feed-forward size (3072)", 0},
     {"vocabulary", 'v', "N", 0, "Size of the vocabulary (30522)", 0},
     {"positions", 'p', "N", 0, "Longest sequence (512)", 0},
-    {"labels", 'k', "N", 0, "Labels (2)", 0},
+    {"labels", 'k', "N", 0, "Labels (2); 1: a regression", 0},
     {"seed", 's', "N", 0, "The same seed gives the same model (1)", 0},
     {0},
 };
@@ -39,7 +39,7 @@ static error_t parse(int key, char *argument, struct argp_state *state)
         {'f', "ffn", &config->ffn, 1, CONFIG_FFN_MAX},
         {'v', "vocabulary", &config->vocabulary, RANDOM_MODEL_VOCABULARY_MIN, CONFIG_VOCABULARY_MAX},
         {'p', "positions", &config->positions, 2, CONFIG_POSITIONS_MAX},
-        {'k', "labels", &config->labels, 2, MODEL_LABELS_MAX},
+        {'k', "labels", &config->labels, 1, MODEL_LABELS_MAX},
     };
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
         if (numbers[i].key == key) {
@@ -82,6 +82,7 @@ int command_random_model(int argc, char **argv)
     arguments.config.activation = MODEL_QUAD;
     arguments.config.attention = MODEL_2QUAD;
     command_parse(&argp, argc, argv, &arguments);
+    arguments.config.regression = arguments.config.labels == 1;
     return random_model_write(arguments.folder, &arguments.config, arguments.seed) ? command_fail(argv[0])
                                                                                    : COMMAND_OK;
 }

@@ -68,7 +68,7 @@ check() {
         return
     fi
     find "$folder/tests" -name '*.trs' -exec rm -f {} + 2>/dev/null || true
-    if make -C "$folder" check >"$folder/check.log" 2>&1; then
+    if make -C "$folder" -j"$(nproc)" check >"$folder/check.log" 2>&1; then
         ok=0
     else
         ok=1

@@ -98,6 +98,24 @@ awk "BEGIN { exit !($(number max_logit_diff) <= 0.02) }" || wrong "logits too fa
 expect 0 "eval in batches" "$trefoil" eval --cluster "$cluster" --task sst-2 --data "$scratch/dev.tsv" --batch 4 --json
 [ "$(number agree)" -eq 6 ] || wrong "private and float disagree in batches"
 
+# ---- a second model: a regression on pairs ----
+"$trefoil" random-model --layers 1 --hidden 32 --heads 2 --ffn 64 --vocabulary 400 --positions 32 --labels 1 \
+    "$scratch/score"
+expect 0 "a second model is shared under a name, and its public part written" "$trefoil" share --cluster "$cluster" \
+    --model "$scratch/score" --name scorer --export "$scratch/public"
+expect 1 "the public part is no whole model" "$trefoil" count --model "$scratch/public"
+"$trefoil" offline --cluster "$cluster" --model scorer --bundles 1 --bucket 16 >/dev/null
+expect 0 "it suffices to infer" infer --text "one" --pair "two" --model "$scratch/public" --name scorer --json
+says '"probabilities":[]'
+printf 'sentence1\tsentence2\tscore\none\ttwo\t1\nthree\tfour five\t2.5\nsix\tseven\t-1\n' >"$scratch/pairs.tsv"
+expect 0 "eval knows regressions" "$trefoil" eval --cluster "$cluster" --task tsv --data "$scratch/pairs.tsv" --model \
+    "$scratch/score" --name scorer --json
+says '"metric":"pearson"'
+[ "$(number agree)" -eq 3 ] || wrong "scores too far apart"
+expect 0 "a model is removed by name" "$trefoil" remove --cluster "$cluster" --name scorer
+"$trefoil" offline --cluster "$cluster" --bundles 1 --bucket 16 >/dev/null
+expect 0 "and the other one serves again" infer --text good --json
+
 # ---- stopping and starting ----
 "$trefoil" offline --cluster "$cluster" --bundles 2 --bucket 16 >/dev/null
 left=$(ready)
