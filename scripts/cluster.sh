@@ -16,6 +16,10 @@
 set -eu
 . "$(dirname "$0")/program.sh"
 
+# Three parties share the processors here: threads of one that waits must not spin in the way of the others.
+OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-passive}
+export OMP_WAIT_POLICY
+
 # ---- processes ----
 
 # The process of a party if it runs: its command line must name its configuration, for numbers come again.
