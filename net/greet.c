@@ -48,6 +48,7 @@ static int admit(struct net_hub *hub, const char *key, const char *name)
         struct net_peer_state *peer = &hub->peers[slot];
         unsigned char hash[4];
         net_frame_clear(&peer->outbox);
+        net_frame_clear(&peer->line.frames);
         memset(peer, 0, sizeof *peer);
         peer->dynamic = true;
         peer->role = NET_ROLE_CLIENT;

@@ -207,7 +207,7 @@ void *net_hub_loop(void *argument)
         if (hub->parting && (net_links_parted(hub) || now >= end))
             break;
         if (idle && !any_dirty(hub))
-            sleep_until_called(hub, (int)(next - now));
+            sleep_until_called(hub, next > now ? (int)(next - now) : 0);
     }
     net_links_close(hub);
     free(hub->arrival.pieces);
