@@ -2,15 +2,11 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <time.h>
 
 #include <sodium.h>
 
 #include "ring/gemm_kernel.h"
-
-/* From this size on a packed matrix is aligned for, and asked to be put on, large pages. */
-#define LARGE_PAGE ((size_t)2 << 20)
 
 static const struct gemm_kernel *const kernels[RING_GEMM_KERNELS] = {
     [RING_GEMM_PORTABLE] = &gemm_portable,
@@ -100,19 +96,6 @@ static enum status choose(const struct gemm_kernel **out, enum ring_gemm_kernel 
     return STATUS_OK;
 }
 
-static void *allocate(size_t bytes)
-{
-    const bool large = bytes >= LARGE_PAGE;
-    void *data = NULL;
-    if (posix_memalign(&data, large ? LARGE_PAGE : GEMM_ALIGNMENT, bytes) != 0)
-        return NULL;
-#ifdef MADV_HUGEPAGE
-    if (large)
-        (void)madvise(data, bytes, MADV_HUGEPAGE); /* advice only */
-#endif
-    return data;
-}
-
 enum status ring_gemm_pack(struct ring_gemm_matrix **out, enum ring_gemm_kernel kernel, size_t k, size_t n,
                            const int64_t *b, size_t ldb, bool transposed)
 {
@@ -128,7 +111,7 @@ enum status ring_gemm_pack(struct ring_gemm_matrix **out, enum ring_gemm_kernel 
     matrix->k = k;
     matrix->n = n;
     if (k != 0 && n != 0) {
-        if (!chosen->bytes(&matrix->bytes, k, n) || (matrix->data = allocate(matrix->bytes)) == NULL) {
+        if (!chosen->bytes(&matrix->bytes, k, n) || (matrix->data = gemm_allocate(matrix->bytes)) == NULL) {
             free(matrix);
             return status_fail(STATUS_MEMORY, "no memory for a packed matrix of %zu x %zu elements", k, n);
         }

@@ -14,22 +14,33 @@
 
 #define PRODUCTS_A_THREAD 1e6 /* fewer, about 25 us of work, are not worth waking a thread for */
 
-/* What is worked on at a time, so that it stays in a second-level cache of 2 MiB: limbs of A of ROW_TILES
- * rows of tiles and at most A_BYTES; GROUP columns of tiles of B as deep; and the diagonals of all their
- * tiles, if the inner dimension is deeper than that. */
-#define ROW_TILES 8
+/* A round of work: limbs of A of some blocks of up to BLOCK rows of tiles and A_BYTES each, which bounds the
+ * inner dimension, so that one block of A and a column of B stay in a second-level cache of 2 MiB. What is
+ * deeper is added to C in further rounds. A unit is one such block against one column of tiles of B. */
+#define BLOCK 8
 #define A_BYTES ((size_t)800 << 10)
-#define GROUP 4
+#define UNITS_A_THREAD 4 /* at least, in a round, if there are so many: they even out */
 
 struct product {
     struct ring_wide c;
-    size_t ldc, m, n;
-    const uint8_t *a, *b; /* limbs */
-    size_t steps;         /* in all, of a column of tiles of b */
-    size_t depth;         /* steps of this product, */
-    size_t block;         /* of which so many at a time */
-    size_t height, width; /* tiles of a unit of work */
+    size_t ldc, m, k, n;
+    const int64_t *a;
+    size_t lda;
+    const uint8_t *b; /* limbs */
     bool add;
+    size_t threads;
+    size_t row_tiles, column_tiles, steps; /* of C, and of the inner dimension */
+    size_t block;                          /* rows of tiles in a unit */
+    size_t height, depth;                  /* rows of tiles, and steps, in a round */
+    uint8_t *limbs;                        /* of A, of a round: [height][depth][STEP_BYTES] */
+    char *work;                            /* for each thread WORK_BYTES */
+};
+
+#define WORK_BYTES (SUMS_BYTES + TILE)
+
+/* Rows of tiles row..row + rows, and steps step..step + steps. */
+struct round {
+    size_t row, rows, step, steps;
 };
 
 static bool permitted(void)
@@ -86,98 +97,112 @@ static void pack(struct ring_gemm_matrix *out, const int64_t *b, size_t ldb, boo
                                   out->k, transposed);
 }
 
-/* One unit of C, tiles [row..row + rows) x [column..column + columns). spill: the diagonals of so many tiles.
- */
-static void unit(const struct product *p, struct gemm_amx_work *work, char *spill, size_t row, size_t rows,
-                 size_t column, size_t columns)
+/* The limbs of B that unit index of a round needs; of the next round if index is beyond this one, NULL if
+ * there is none. */
+static const uint8_t *columns_of(const struct product *p, const struct round *r, size_t index)
 {
-    for (size_t step = 0; step < p->depth; step += p->block) {
-        const size_t steps = gemm_min(p->block, p->depth - step);
-        const bool last = step + steps == p->depth;
-        for (size_t i = 0; i < rows * columns; i++) {
-            const size_t r = row + i % rows, c = column + i / rows;
-            int32_t *kept = (int32_t *)(spill + i * SUMS_BYTES);
-            gemm_amx_tile(work, last ? work->sums[0] : kept, step != 0 ? kept : NULL,
-                          p->a + (r * p->depth + step) * STEP_BYTES,
-                          p->b + (c * p->steps + step) * STEP_BYTES, steps);
-            if (!last)
-                continue;
-            work->finish = (struct gemm_amx_finish){
-                .sums = work->sums[0],
-                .c = ring_wide_at(p->c, r * SIDE * p->ldc + c * SIDE),
-                .ldc = p->ldc,
-                .rows = (unsigned)gemm_min(SIDE, p->m - r * SIDE),
-                .columns = (unsigned)gemm_min(SIDE, p->n - c * SIDE),
-                .add = p->add,
-            };
-            work->sums[0] = work->sums[1];
-            work->sums[1] = (int32_t *)work->finish.sums;
-        }
+    const size_t units = gemm_blocks(r->rows, p->block) * p->column_tiles;
+    size_t step = r->step;
+    if (index >= units) {
+        step = step + r->steps < p->steps ? step + r->steps : 0;
+        if (step == 0 && r->row + r->rows == p->row_tiles)
+            return NULL;
+        index -= units;
+    }
+    return p->b + (index % p->column_tiles * p->steps + step) * STEP_BYTES;
+}
+
+static void unit(const struct product *p, const struct round *r, struct gemm_amx_work *work, size_t index)
+{
+    const size_t column = index % p->column_tiles * SIDE, row = index / p->column_tiles * p->block;
+    const size_t rows = gemm_min(p->block, r->rows - row);
+    const uint8_t *b = columns_of(p, r, index);
+    /* What this thread will come to next, if all are equally fast. */
+    const uint8_t *later = columns_of(p, r, index + p->threads);
+    struct gemm_amx_ahead ahead = {.b = b, .far = b};
+    if (later != NULL) {
+        ahead.far = later;
+        ahead.far_bytes = gemm_blocks(r->steps * STEP_BYTES, rows);
+    }
+    struct gemm_amx_tile tile = {.ldc = p->ldc, .add = p->add || r->step != 0};
+    tile.columns = (unsigned)gemm_min(SIDE, p->n - column);
+    for (size_t i = row; i < row + rows; i++) {
+        const size_t at = (r->row + i) * SIDE;
+        tile.c = ring_wide_at(p->c, at * p->ldc + column);
+        tile.rows = (unsigned)gemm_min(SIDE, p->m - at);
+        if (i + 1 == row + rows && later != NULL)
+            ahead.b = later;
+        gemm_amx_multiply(work, &tile, p->limbs + i * r->steps * STEP_BYTES, b, r->steps, &ahead);
+        ahead.far += ahead.far_bytes;
     }
 }
 
-static size_t workspace_bytes(const struct product *p)
+/* One thread's part of a round. Its tile registers are in use. */
+static void share(const struct product *p, const struct round *r, struct gemm_amx_work *work)
 {
-    return 2 * SUMS_BYTES + TILE + (p->block < p->depth ? p->height * p->width * SUMS_BYTES : 0);
+    const size_t done = r->step * STEP;
+#pragma omp for schedule(static)
+    for (size_t i = 0; i < r->rows; i++) {
+        const size_t at = (r->row + i) * SIDE;
+        gemm_amx_limbs_of_rows(p->limbs + i * r->steps * STEP_BYTES, r->steps, p->a + at * p->lda + done,
+                               p->lda, gemm_min(SIDE, p->m - at), p->k - done);
+    }
+    const size_t units = gemm_blocks(r->rows, p->block) * p->column_tiles;
+#pragma omp for schedule(dynamic) nowait
+    for (size_t i = 0; i < units; i++)
+        unit(p, r, work, i);
+    gemm_amx_finish(work);
+#pragma omp barrier
 }
 
-/* All of C, by one thread of however many there are. a: the limbs of A, to be filled. */
-static void share(const struct product *p, uint8_t *packed, const int64_t *a, size_t lda, size_t k,
-                  char *scratch)
+static void all_rounds(const struct product *p)
 {
 #ifdef _OPENMP
-    scratch += (size_t)omp_get_thread_num() * workspace_bytes(p);
+    char *own = p->work + (size_t)omp_get_thread_num() * WORK_BYTES;
+#else
+    char *own = p->work;
 #endif
-    struct gemm_amx_work work = {.sums = {(int32_t *)scratch, (int32_t *)(scratch + SUMS_BYTES)},
-                                 .dummy = (int32_t *)(scratch + 2 * SUMS_BYTES)};
-    const size_t row_tiles = gemm_blocks(p->m, SIDE), column_tiles = gemm_blocks(p->n, SIDE);
-    const size_t row_units = gemm_blocks(row_tiles, p->height),
-                 column_units = gemm_blocks(column_tiles, p->width);
-#pragma omp for schedule(static)
-    for (size_t row = 0; row < row_tiles; row++)
-        gemm_amx_limbs_of_rows(packed + row * p->depth * STEP_BYTES, p->depth, a + row * SIDE * lda, lda,
-                               gemm_min(SIDE, p->m - row * SIDE), k);
+    struct gemm_amx_work work = {.sums = (int32_t *)own, .dummy = (int32_t *)(own + SUMS_BYTES)};
     gemm_amx_begin();
-#pragma omp for schedule(dynamic) nowait
-    for (size_t i = 0; i < row_units * column_units; i++) {
-        const size_t row = i / column_units * p->height, column = i % column_units * p->width;
-        unit(p, &work, scratch + 2 * SUMS_BYTES + TILE, row, gemm_min(p->height, row_tiles - row), column,
-             gemm_min(p->width, column_tiles - column));
-    }
-    gemm_amx_finish(&work);
+    for (size_t row = 0; row < p->row_tiles; row += p->height)
+        for (size_t step = 0; step < p->steps; step += p->depth) {
+            const struct round r = {row, gemm_min(p->height, p->row_tiles - row), step,
+                                    gemm_min(p->depth, p->steps - step)};
+            share(p, &r, &work);
+        }
     gemm_amx_end();
 }
 
-static void cut(struct product *p, int threads)
+static void cut(struct product *p)
 {
-    const size_t row_tiles = gemm_blocks(p->m, SIDE), column_tiles = gemm_blocks(p->n, SIDE);
-    p->height = gemm_blocks(row_tiles, gemm_blocks(row_tiles, ROW_TILES));
-    const size_t most = A_BYTES / (p->height * STEP_BYTES);
-    p->block = gemm_blocks(p->depth, gemm_blocks(p->depth, most));
-    const size_t fair = gemm_blocks(row_tiles, p->height) * column_tiles / (size_t)threads;
-    p->width = fair < 1 ? 1 : gemm_min(fair, GROUP);
+    p->row_tiles = gemm_blocks(p->m, SIDE);
+    p->column_tiles = gemm_blocks(p->n, SIDE);
+    p->steps = gemm_blocks(p->k, STEP);
+    const size_t blocks = gemm_blocks(p->row_tiles, BLOCK);
+    p->block = gemm_blocks(p->row_tiles, blocks);
+    p->height = p->block * gemm_min(blocks, gemm_blocks(UNITS_A_THREAD * p->threads, p->column_tiles));
+    const size_t most = gemm_min(A_BYTES / (p->block * STEP_BYTES), GEMM_AMX_DEPTH / STEP);
+    p->depth = gemm_blocks(p->steps, gemm_blocks(p->steps, most));
 }
 
 static enum status multiply(struct ring_wide c, size_t ldc, size_t m, const int64_t *a, size_t lda,
                             const struct ring_gemm_matrix *b, enum ring_gemm_mode mode)
 {
-    const int threads = gemm_threads((double)m * (double)b->k * (double)b->n / PRODUCTS_A_THREAD);
-    const size_t row_tiles = gemm_blocks(m, SIDE), steps = gemm_blocks(b->k, STEP);
-    for (size_t step = 0; step < steps; step += GEMM_AMX_DEPTH / STEP) {
-        struct product p = {.c = c, .ldc = ldc, .m = m, .n = b->n, .steps = steps};
-        p.b = (const uint8_t *)b->data + step * STEP_BYTES;
-        p.depth = gemm_min(GEMM_AMX_DEPTH / STEP, steps - step);
-        p.add = mode == RING_GEMM_ADD || step != 0;
-        cut(&p, threads);
-        const size_t a_bytes = row_tiles * p.depth * STEP_BYTES;
-        uint8_t *scratch = gemm_scratch(a_bytes + (size_t)threads * workspace_bytes(&p));
-        if (scratch == NULL)
-            return status_fail(STATUS_MEMORY, "no memory to multiply %zu x %zu by %zu x %zu", m, b->k, b->k,
-                               b->n);
-        p.a = scratch;
-        const size_t done = step * STEP, left = b->k - done;
-#pragma omp parallel num_threads(threads) if (threads > 1)
-        share(&p, scratch, a + done, lda, left, (char *)scratch + a_bytes);
+    struct product p = {.c = c, .ldc = ldc, .m = m, .k = b->k, .n = b->n, .a = a, .lda = lda, .b = b->data};
+    p.add = mode == RING_GEMM_ADD;
+    p.threads = (size_t)gemm_threads((double)m * (double)b->k * (double)b->n / PRODUCTS_A_THREAD);
+    cut(&p);
+    const size_t limbs_bytes = p.height * p.depth * STEP_BYTES;
+    p.limbs = gemm_scratch(limbs_bytes + p.threads * WORK_BYTES);
+    if (p.limbs == NULL)
+        return status_fail(STATUS_MEMORY, "no memory to multiply %zu x %zu by %zu x %zu", m, b->k, b->k,
+                           b->n);
+    p.work = (char *)p.limbs + limbs_bytes;
+    if (p.threads == 1)
+        all_rounds(&p);
+    else {
+#pragma omp parallel num_threads(p.threads)
+        all_rounds(&p);
     }
     return STATUS_OK;
 }

@@ -48,32 +48,40 @@ void gemm_amx_limbs_of_rows(uint8_t *out, size_t steps, const int64_t *a, size_t
 void gemm_amx_limbs_of_columns(uint8_t *out, size_t steps, const int64_t *b, size_t ldb, size_t columns,
                                size_t depth, bool transposed);
 
-/* A tile of C whose diagonals are known and wait to be added up. */
-struct gemm_amx_finish {
-    const int32_t *sums; /* [DIAGONALS][SIDE][SIDE] */
-    struct ring_wide c;  /* at the tile's first element */
+/* A tile of C. */
+struct gemm_amx_tile {
+    struct ring_wide c; /* at its first element */
     size_t ldc;
     unsigned rows, columns; /* that exist */
-    unsigned row;           /* the next one to finish */
     bool add;
 };
 
-/* What one thread multiplies with. */
+/* What one thread works with. A tile's diagonals are added up, row by row, during the products of the next
+ * tile. */
 struct gemm_amx_work {
-    struct gemm_amx_finish finish; /* the tile before this one */
-    int32_t *sums[2];              /* its diagonals and this one's, SUMS_BYTES each */
-    int32_t *dummy;                /* TILE bytes */
+    struct gemm_amx_tile last; /* the tile before, */
+    unsigned row;              /* finished up to here; */
+    int32_t *sums;             /* its diagonals, then those of the present one: [DIAGONALS][SIDE][SIDE] */
+    int32_t *dummy;            /* [SIDE][SIDE] */
 };
 
+/* What is fetched meanwhile. */
+struct gemm_amx_ahead {
+    const uint8_t *b;   /* limbs of columns of the next tile, for the first-level cache */
+    const uint8_t *far; /* what will be needed later, for the second-level cache */
+    size_t far_bytes;
+};
+
+/* Tile registers belong to a thread from begin to end. */
 void gemm_amx_begin(void);
 void gemm_amx_end(void);
 
-/* sums = (from, or zero if NULL) + the diagonals of a tile of rows and a tile of columns over some steps,
- * while the rows of work->finish are finished between the products. */
-void gemm_amx_tile(struct gemm_amx_work *work, int32_t *sums, const int32_t *from, const uint8_t *a,
-                   const uint8_t *b, size_t steps);
+/* tile = or += 16 rows of A times 16 columns of B over 1 to 64 steps. Finishes the tile before, and leaves
+ * this one to be finished. */
+void gemm_amx_multiply(struct gemm_amx_work *work, const struct gemm_amx_tile *tile, const uint8_t *a,
+                       const uint8_t *b, size_t steps, const struct gemm_amx_ahead *ahead);
 
-/* Finishes what is left of work->finish. */
+/* Finishes the last tile. */
 void gemm_amx_finish(struct gemm_amx_work *work);
 
 #endif

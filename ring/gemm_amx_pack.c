@@ -55,8 +55,8 @@ GEMM_AMX_TARGET void gemm_amx_limbs_of_rows(uint8_t *out, size_t steps, const in
                                             size_t rows, size_t depth)
 {
     __m512i v[LIMBS];
-    for (size_t row = 0; row < SIDE; row++)
-        for (size_t step = 0; step < steps; step++) {
+    for (size_t step = 0; step < steps; step++)
+        for (size_t row = 0; row < SIDE; row++) {
             uint8_t *at = out + step * STEP_BYTES + row * STEP;
             if (row < rows) {
                 load_row(v, a + row * lda + step * STEP, depth - step * STEP);

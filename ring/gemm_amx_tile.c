@@ -1,12 +1,20 @@
-/* The heart of the AMX kernel: the ten diagonals of one 16 x 16 tile of C (gemm_amx.h).
+/* The heart of the AMX kernel: one 16 x 16 tile of C (gemm_amx.h).
  *
  * There are eight tile registers and ten diagonals, so the limb products go in two passes over the inner
- * dimension: the high diagonals 5..9 (34 products a step), then the low ones 0..4 (15). In each, five
- * registers accumulate, two hold neighbouring limbs of A and one takes the limbs of B in turn: a limb of B
- * meets both, which lands on neighbouring diagonals. That is 42 tile loads for 49 products.
+ * dimension: the high diagonals 5..9 (34 products a step), then the low ones 0..4 (15), backwards. In each,
+ * five registers accumulate, two hold neighbouring limbs of A and one takes the limbs of B in turn: a limb of
+ * B meets both, which lands on neighbouring diagonals. The order is such that each change of the limbs of A
+ * keeps that of B: 37 tile loads for 49 products.
  *
- * Between the products stands the other work, so that the multiplier never waits for it: rows of the tile
- * before are added up, and what the next step needs is fetched. */
+ * The multiplier is busy for 16 cycles a product, and everything else has to fit beside it:
+ *   - the tile before is added up, a row at a time;
+ *   - the limbs of B that the next step needs are fetched into the first-level cache, in the order of their
+ * first use (those of A follow each other in memory, which the processor sees by itself), and what is further
+ * away into the second-level cache, a line at a time: in bursts it would hold up the rest;
+ *   - the rows of C are fetched before they are written;
+ *   - each step stores one tile to nowhere: a tile store that comes some 2500 cycles after the one before
+ * costs about 600 more, which would happen at the end of every pass. It stores a register that was loaded
+ * just before and stays: loading one while it is being stored has to wait. */
 #include "ring/gemm_amx.h"
 
 #ifdef GEMM_AMX
@@ -14,26 +22,6 @@
 #include <immintrin.h>
 
 #define INLINE static inline __attribute__((always_inline)) GEMM_AMX_TARGET
-
-/* Register numbers must be literals, hence macros. 0..4 accumulate, 5 and 6 hold limbs i and i + 1 of A, 7
- * takes a limb j of B, which meets both (BOTH), or one of them where the other product belongs to the other
- * pass. UU, SU and US: both limbs unsigned, that of A signed, that of B signed. */
-#define UU(sum, left) _tile_dpbuud(sum, left, 7)
-#define SU(sum, left) _tile_dpbsud(sum, left, 7)
-#define US(sum, left) _tile_dpbusd(sum, left, 7)
-#define A_LIMBS(i)                    \
-    _tile_loadd(5, a + (i)*TILE, 64); \
-    _tile_loadd(6, a + ((i) + 1) * TILE, 64)
-#define BOTH(j, kind0, sum0, kind1, sum1) \
-    _tile_loadd(7, b + (j)*TILE, 64);     \
-    kind1(sum1, 6);                       \
-    kind0(sum0, 5)
-#define FIRST(j, kind0, sum0)         \
-    _tile_loadd(7, b + (j)*TILE, 64); \
-    kind0(sum0, 5)
-#define SECOND(j, kind1, sum1)        \
-    _tile_loadd(7, b + (j)*TILE, 64); \
-    kind1(sum1, 6)
 
 GEMM_AMX_TARGET void gemm_amx_begin(void)
 {
@@ -56,152 +44,271 @@ GEMM_AMX_TARGET void gemm_amx_end(void)
     _tile_release();
 }
 
-/* Eight columns of a row: c = or += sum over s of 2^(8 s) sums[s], diagonal s at sums + s * SIDE * SIDE. */
-INLINE void finish_eight(const struct gemm_amx_finish *f, const int32_t *sums, size_t at, __mmask8 mask)
+/* c = or += lo + 2^64 hi in eight columns. */
+INLINE void store_eight(struct ring_wide c, __m512i lo, __m256i hi, __mmask8 mask, bool add)
 {
-    __m512i d[DIAGONALS];
-    for (int s = 0; s < DIAGONALS; s++)
-        d[s] = _mm512_cvtepi32_epi64(_mm256_load_si256((const __m256i *)(sums + s * SIDE * SIDE)));
-    /* x + 2^32 y + 2^64 z; x and y keep their signs, |x|, |y| < 2^56 */
-    const __m512i x =
-        _mm512_add_epi64(_mm512_add_epi64(d[0], _mm512_slli_epi64(d[1], 8)),
-                         _mm512_add_epi64(_mm512_slli_epi64(d[2], 16), _mm512_slli_epi64(d[3], 24)));
-    const __m512i y =
-        _mm512_add_epi64(_mm512_add_epi64(d[4], _mm512_slli_epi64(d[5], 8)),
-                         _mm512_add_epi64(_mm512_slli_epi64(d[6], 16), _mm512_slli_epi64(d[7], 24)));
-    const __m512i z = _mm512_add_epi64(d[8], _mm512_slli_epi64(d[9], 8));
-    const __m512i one = _mm512_set1_epi64(1);
-    __m512i lo = _mm512_add_epi64(x, _mm512_slli_epi64(y, 32));
-    __m512i hi = _mm512_add_epi64(_mm512_add_epi64(z, _mm512_srai_epi64(y, 32)), _mm512_srai_epi64(x, 63));
-    hi = _mm512_mask_add_epi64(hi, _mm512_cmplt_epu64_mask(lo, x), hi, one);
-    if (f->add) {
-        const __m512i before = _mm512_maskz_loadu_epi64(mask, f->c.lo + at);
+    if (add) {
+        const __m512i before = _mm512_maskz_loadu_epi64(mask, c.lo);
         lo = _mm512_add_epi64(lo, before);
-        hi = _mm512_mask_add_epi64(hi, _mm512_cmplt_epu64_mask(lo, before), hi, one);
-        hi = _mm512_add_epi64(hi, _mm512_cvtepu16_epi64(_mm_maskz_loadu_epi16(mask, f->c.hi + at)));
+        hi = _mm256_add_epi32(hi, _mm256_cvtepu16_epi32(_mm_maskz_loadu_epi16(mask, c.hi)));
+        hi = _mm256_mask_add_epi32(hi, _mm512_cmplt_epu64_mask(lo, before), hi, _mm256_set1_epi32(1));
     }
-    _mm512_mask_storeu_epi64(f->c.lo + at, mask, lo);
-    _mm_mask_storeu_epi16(f->c.hi + at, mask, _mm512_cvtepi64_epi16(hi));
+    _mm512_mask_storeu_epi64(c.lo, mask, lo);
+    _mm_mask_storeu_epi16(c.hi, mask, _mm256_cvtepi32_epi16(hi));
 }
 
-INLINE void finish_row(struct gemm_amx_finish *f)
+/* The next diagonal, plus what the one before leaves above its lowest byte. |sum| < 2^31 - 2^24, so that the
+ * carry fits (gemm_amx.h). */
+INLINE __m512i next_sum(__m512i sum, const int32_t *sums)
 {
-    const __mmask16 mask = (__mmask16)((1u << f->columns) - 1);
-    const int32_t *sums = f->sums + f->row * SIDE;
-    const size_t at = f->row * f->ldc;
-    f->row++;
-    finish_eight(f, sums, at, (__mmask8)mask);
-    if (f->columns > 8)
-        finish_eight(f, sums + 8, at + 8, (__mmask8)(mask >> 8));
+    return _mm512_add_epi32(_mm512_srai_epi32(sum, 8), _mm512_load_si512(sums));
 }
 
-INLINE void finish_rows(struct gemm_amx_finish *f, unsigned count)
+/* word: four bytes of a number, from diagonals first..first + 3 on; sum: carries from one to the next. */
+INLINE __m512i four_bytes(__m512i *sum, const int32_t *sums, int first)
 {
-    for (; count != 0 && f->row < f->rows; count--)
-        finish_row(f);
+    __m512i word = *sum = first == 0 ? _mm512_load_si512(sums) : next_sum(*sum, sums + first * SIDE * SIDE);
+    *sum = next_sum(*sum, sums + (first + 1) * SIDE * SIDE);
+    word = _mm512_mask_blend_epi8(0x2222222222222222, word, _mm512_slli_epi32(*sum, 8));
+    if (first == 8)
+        return word;
+    *sum = next_sum(*sum, sums + (first + 2) * SIDE * SIDE);
+    word = _mm512_mask_blend_epi8(0x4444444444444444, word, _mm512_slli_epi32(*sum, 16));
+    *sum = next_sum(*sum, sums + (first + 3) * SIDE * SIDE);
+    return _mm512_mask_blend_epi8(0x8888888888888888, word, _mm512_slli_epi32(*sum, 24));
+}
+
+/* One row of the tile before: c = or += sum over s of 2^(8 s) diagonal s. Each diagonal gives a byte and a
+ * carry. */
+INLINE void finish_row(struct gemm_amx_work *work)
+{
+    const struct gemm_amx_tile *tile = &work->last;
+    const int32_t *sums = work->sums + work->row * SIDE;
+    const struct ring_wide c = ring_wide_at(tile->c, work->row * tile->ldc);
+    const __mmask16 mask = (__mmask16)((1u << tile->columns) - 1);
+    const __m512i first = _mm512_set_epi32(23, 7, 22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
+    const __m512i second = _mm512_set_epi32(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8);
+    __m512i sum;
+    const __m512i low = four_bytes(&sum, sums, 0);
+    const __m512i high = four_bytes(&sum, sums, 4);
+    const __m512i top = four_bytes(&sum, sums, 8);
+    store_eight(c, _mm512_permutex2var_epi32(low, first, high), _mm512_castsi512_si256(top), (__mmask8)mask,
+                tile->add);
+    if (tile->columns > 8)
+        store_eight(ring_wide_at(c, 8), _mm512_permutex2var_epi32(low, second, high),
+                    _mm512_extracti64x4_epi64(top, 1), (__mmask8)(mask >> 8), tile->add);
+    work->row++;
+}
+
+INLINE void finish_rows(struct gemm_amx_work *work, size_t count)
+{
+    for (; count != 0 && work->row < work->last.rows; count--)
+        finish_row(work);
 }
 
 GEMM_AMX_TARGET void gemm_amx_finish(struct gemm_amx_work *work)
 {
-    finish_rows(&work->finish, SIDE);
+    finish_rows(work, SIDE);
 }
 
+/* What there is to do between the products. */
+struct meanwhile {
+    struct gemm_amx_work *work;
+    size_t rows;        /* to finish at each place for it, and to fetch */
+    struct ring_wide c; /* the next row of the present tile */
+    size_t ldc, unfetched;
+    const char *far;
+    size_t far_lines; /* to fetch at each place for it, FAR_PLACES a step */
+};
+
+#define FINISH_PLACES 4 /* in a high step */
+#define FETCH_PLACES 2  /* in a low step */
+#define FAR_PLACES 16   /* in both together */
+
+INLINE void fetch_far(struct meanwhile *m)
+{
+    for (size_t i = 0; i < m->far_lines; i++, m->far += 64)
+        _mm_prefetch(m->far, _MM_HINT_T1);
+}
+
+INLINE void fetch_rows(struct meanwhile *m)
+{
+    for (size_t i = 0; i < m->rows && m->unfetched != 0; i++, m->unfetched--) {
+        _mm_prefetch((const char *)m->c.lo, _MM_HINT_T1);
+        _mm_prefetch((const char *)(m->c.lo + 8), _MM_HINT_T1);
+        _mm_prefetch((const char *)m->c.hi, _MM_HINT_T1);
+        m->c = ring_wide_at(m->c, m->ldc);
+    }
+}
+
+/* Part at of 20 of the limbs of B that the next step needs, all of them in their order of use; and something
+ * far. */
+INLINE void fetch_high(struct meanwhile *m, const uint8_t *b, int at)
+{
+    static const uint8_t order[LIMBS] = {7, 4, 5, 6, 2, 3, 1, 0};
+    const int lines = LIMBS * TILE / 64;
+    for (int i = at * lines / 20; i < (at + 1) * lines / 20; i++)
+        _mm_prefetch((const char *)b + order[i / 16] * TILE + i % 16 * 64, _MM_HINT_T0);
+    if (at % 2 == 0)
+        fetch_far(m);
+}
+
+/* The same, of nine, for the low diagonals and limbs. */
+INLINE void fetch_low(struct meanwhile *m, const uint8_t *b, int at)
+{
+    const int lines = 5 * TILE / 64;
+    for (int i = at * lines / 9; i < (at + 1) * lines / 9; i++)
+        _mm_prefetch((const char *)b + i * 64, _MM_HINT_T0);
+    if (at % 3 != 2)
+        fetch_far(m);
+}
+
+/* Register numbers must be literals, hence macros. 0..4 accumulate, 5 and 6 hold limbs i and i + 1 of A, 7
+ * takes a limb j of B, which meets both (BOTH), or one of them where the other product belongs to the other
+ * pass. UU, SU and US: both limbs unsigned, that of A signed, that of B signed. */
+#define UU(sum, left) _tile_dpbuud(sum, left, 7)
+#define SU(sum, left) _tile_dpbsud(sum, left, 7)
+#define US(sum, left) _tile_dpbusd(sum, left, 7)
+#define A_LIMBS(i)                    \
+    _tile_loadd(5, a + (i)*TILE, 64); \
+    _tile_loadd(6, a + ((i) + 1) * TILE, 64)
+#define B_LIMB(j) _tile_loadd(7, b + (j)*TILE, 64)
+#define BOTH_AGAIN(kind0, sum0, kind1, sum1) \
+    kind1(sum1, 6);                          \
+    kind0(sum0, 5)
+#define FIRST_AGAIN(kind0, sum0) kind0(sum0, 5)
+#define BOTH(j, kind0, sum0, kind1, sum1) \
+    B_LIMB(j);                            \
+    kind1(sum1, 6);                       \
+    kind0(sum0, 5)
+#define FIRST(j, kind0, sum0) \
+    B_LIMB(j);                \
+    kind0(sum0, 5)
+#define SECOND(j, kind1, sum1) \
+    B_LIMB(j);                 \
+    kind1(sum1, 6)
+
 /* Diagonals 5..9 in registers 0..4. */
-INLINE void high_step(struct gemm_amx_work *work, const uint8_t *a, const uint8_t *b, unsigned rows)
+INLINE void high_step(struct meanwhile *m, const uint8_t *a, const uint8_t *b, const uint8_t *next_b)
 {
     A_LIMBS(0);
     BOTH(7, US, 2, US, 3);
+    fetch_high(m, next_b, 0);
     SECOND(4, UU, 0);
+    fetch_high(m, next_b, 1);
     BOTH(5, UU, 0, UU, 1);
+    fetch_high(m, next_b, 2);
     BOTH(6, UU, 1, UU, 2);
-    finish_rows(&work->finish, rows);
+    fetch_high(m, next_b, 3);
+    finish_rows(m->work, m->rows);
     A_LIMBS(2);
+    BOTH_AGAIN(UU, 3, UU, 4);
+    _tile_stored(5, m->work->dummy, 64);
+    fetch_high(m, next_b, 4);
     FIRST(7, US, 4);
+    fetch_high(m, next_b, 5);
     SECOND(2, UU, 0);
+    fetch_high(m, next_b, 6);
     BOTH(3, UU, 0, UU, 1);
+    fetch_high(m, next_b, 7);
     BOTH(4, UU, 1, UU, 2);
+    fetch_high(m, next_b, 8);
     BOTH(5, UU, 2, UU, 3);
-    BOTH(6, UU, 3, UU, 4);
-    _tile_stored(7, work->dummy, 64);
-    finish_rows(&work->finish, rows);
+    fetch_high(m, next_b, 9);
+    finish_rows(m->work, m->rows);
     A_LIMBS(4);
-    SECOND(0, UU, 0);
-    BOTH(1, UU, 0, UU, 1);
-    BOTH(2, UU, 1, UU, 2);
-    BOTH(3, UU, 2, UU, 3);
+    FIRST_AGAIN(UU, 4);
+    fetch_high(m, next_b, 10);
     BOTH(4, UU, 3, UU, 4);
-    FIRST(5, UU, 4);
-    finish_rows(&work->finish, rows);
+    fetch_high(m, next_b, 11);
+    BOTH(3, UU, 2, UU, 3);
+    fetch_high(m, next_b, 12);
+    BOTH(2, UU, 1, UU, 2);
+    fetch_high(m, next_b, 13);
+    BOTH(1, UU, 0, UU, 1);
+    fetch_high(m, next_b, 14);
+    SECOND(0, UU, 0);
+    fetch_high(m, next_b, 15);
+    finish_rows(m->work, m->rows);
     A_LIMBS(6);
-    BOTH(0, UU, 1, SU, 2);
+    BOTH_AGAIN(UU, 1, SU, 2);
+    fetch_high(m, next_b, 16);
     BOTH(1, UU, 2, SU, 3);
+    fetch_high(m, next_b, 17);
     BOTH(2, UU, 3, SU, 4);
+    fetch_high(m, next_b, 18);
     FIRST(3, UU, 4);
-    finish_rows(&work->finish, rows);
+    fetch_high(m, next_b, 19);
+    finish_rows(m->work, m->rows);
 }
 
 /* Diagonals 0..4 in registers 0..4. */
-INLINE void low_step(struct gemm_amx_work *work, const uint8_t *a, const uint8_t *b, unsigned rows)
+INLINE void low_step(struct meanwhile *m, const uint8_t *a, const uint8_t *b, const uint8_t *next_b)
 {
     A_LIMBS(0);
-    BOTH(0, UU, 0, UU, 1);
-    BOTH(1, UU, 1, UU, 2);
-    BOTH(2, UU, 2, UU, 3);
-    BOTH(3, UU, 3, UU, 4);
     FIRST(4, UU, 4);
-    _tile_stored(7, work->dummy, 64);
-    finish_rows(&work->finish, rows);
+    _tile_stored(5, m->work->dummy, 64);
+    fetch_low(m, next_b, 0);
+    BOTH(3, UU, 3, UU, 4);
+    fetch_low(m, next_b, 1);
+    BOTH(0, UU, 0, UU, 1);
+    fetch_low(m, next_b, 2);
+    BOTH(1, UU, 1, UU, 2);
+    fetch_low(m, next_b, 3);
+    BOTH(2, UU, 2, UU, 3);
+    fetch_low(m, next_b, 4);
+    fetch_rows(m);
     A_LIMBS(2);
-    BOTH(0, UU, 2, UU, 3);
+    FIRST_AGAIN(UU, 4);
+    fetch_low(m, next_b, 5);
     BOTH(1, UU, 3, UU, 4);
-    FIRST(2, UU, 4);
+    fetch_low(m, next_b, 6);
+    BOTH(0, UU, 2, UU, 3);
+    fetch_low(m, next_b, 7);
     _tile_loadd(5, a + 4 * TILE, 64);
-    FIRST(0, UU, 4);
-    finish_rows(&work->finish, rows);
+    FIRST_AGAIN(UU, 4);
+    fetch_low(m, next_b, 8);
+    fetch_rows(m);
 }
 
-INLINE void load_sums(const int32_t *from)
+INLINE void clear_sums(void)
 {
-    if (from == NULL) {
-        _tile_zero(0);
-        _tile_zero(1);
-        _tile_zero(2);
-        _tile_zero(3);
-        _tile_zero(4);
-        return;
-    }
-    const char *at = (const char *)from;
-    _tile_loadd(0, at, 64);
-    _tile_loadd(1, at + TILE, 64);
-    _tile_loadd(2, at + 2 * TILE, 64);
-    _tile_loadd(3, at + 3 * TILE, 64);
-    _tile_loadd(4, at + 4 * TILE, 64);
+    _tile_zero(0);
+    _tile_zero(1);
+    _tile_zero(2);
+    _tile_zero(3);
+    _tile_zero(4);
 }
 
 INLINE void store_sums(int32_t *sums)
 {
-    char *at = (char *)sums;
-    _tile_stored(0, at, 64);
-    _tile_stored(1, at + TILE, 64);
-    _tile_stored(2, at + 2 * TILE, 64);
-    _tile_stored(3, at + 3 * TILE, 64);
-    _tile_stored(4, at + 4 * TILE, 64);
+    _tile_stored(0, sums, 64);
+    _tile_stored(1, sums + SIDE * SIDE, 64);
+    _tile_stored(2, sums + 2 * SIDE * SIDE, 64);
+    _tile_stored(3, sums + 3 * SIDE * SIDE, 64);
+    _tile_stored(4, sums + 4 * SIDE * SIDE, 64);
 }
 
-GEMM_AMX_TARGET void gemm_amx_tile(struct gemm_amx_work *work, int32_t *sums, const int32_t *from,
-                                   const uint8_t *a, const uint8_t *b, size_t steps)
+GEMM_AMX_TARGET void gemm_amx_multiply(struct gemm_amx_work *work, const struct gemm_amx_tile *tile,
+                                       const uint8_t *a, const uint8_t *b, size_t steps,
+                                       const struct gemm_amx_ahead *ahead)
 {
-    const size_t low = 5 * SIDE * SIDE;
-    /* Six places a step where rows of the tile before may be finished. */
-    const unsigned rows = (unsigned)((SIDE + 6 * steps - 1) / (6 * steps));
-    load_sums(from == NULL ? NULL : from + low);
+    struct meanwhile m = {.work = work, .c = tile->c, .ldc = tile->ldc, .unfetched = tile->rows};
+    m.far = (const char *)ahead->far;
+    m.far_lines = gemm_blocks(ahead->far_bytes, 64 * FAR_PLACES * steps);
+    m.rows = gemm_blocks(SIDE, FINISH_PLACES * steps);
+    clear_sums();
     for (size_t i = 0; i < steps; i++)
-        high_step(work, a + i * STEP_BYTES, b + i * STEP_BYTES, rows);
-    store_sums(sums + low);
-    load_sums(from);
+        high_step(&m, a + i * STEP_BYTES, b + i * STEP_BYTES, b + gemm_min(i + 1, steps - 1) * STEP_BYTES);
+    store_sums(work->sums + 5 * SIDE * SIDE); /* the tile before is finished */
+    clear_sums();
+    m.rows = gemm_blocks(SIDE, FETCH_PLACES * steps);
     for (size_t i = 0; i < steps; i++)
-        low_step(work, a + i * STEP_BYTES, b + i * STEP_BYTES, rows);
-    store_sums(sums);
+        low_step(&m, a + i * STEP_BYTES, b + i * STEP_BYTES,
+                 i + 1 < steps ? b + (i + 1) * STEP_BYTES : ahead->b);
+    store_sums(work->sums);
+    work->last = *tile;
+    work->row = 0;
 }
 
 #endif

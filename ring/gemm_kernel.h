@@ -38,6 +38,10 @@ STATUS_MUST_USE enum status gemm_portable_multiply(struct ring_wide c, size_t ld
 /* A cache line, and a vector register of the widest processors. */
 #define GEMM_ALIGNMENT 64
 
+/* Bytes to be freed with free, aligned to GEMM_ALIGNMENT; on large pages, where the system has them, from
+ * their size on. NULL if there is no memory. */
+void *gemm_allocate(size_t bytes);
+
 /* Bytes of the calling thread for the duration of one product, aligned to GEMM_ALIGNMENT; NULL if there is no
  * memory. The next call of this thread gives the same bytes again.
  *

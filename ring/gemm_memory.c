@@ -2,12 +2,28 @@
 
 #include <pthread.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 
 #include <sodium.h>
 
 #ifdef _OPENMP
 #include <omp.h>
 #endif
+
+#define LARGE_PAGE ((size_t)2 << 20)
+
+void *gemm_allocate(size_t bytes)
+{
+    const bool large = bytes >= LARGE_PAGE;
+    void *data = NULL;
+    if (posix_memalign(&data, large ? LARGE_PAGE : GEMM_ALIGNMENT, bytes) != 0)
+        return NULL;
+#ifdef MADV_HUGEPAGE
+    if (large)
+        (void)madvise(data, bytes, MADV_HUGEPAGE); /* advice only */
+#endif
+    return data;
+}
 
 struct scratch {
     size_t bytes;
@@ -60,10 +76,10 @@ void *gemm_scratch(size_t bytes)
         return NULL;
     if (scratch->bytes < bytes) {
         empty(scratch);
-        if (posix_memalign(&scratch->data, GEMM_ALIGNMENT, bytes) != 0) {
-            scratch->data = NULL;
+        if (bytes >= LARGE_PAGE / 4) /* worth a whole large page: it is read over and over */
+            bytes = gemm_blocks(bytes, LARGE_PAGE) * LARGE_PAGE;
+        if ((scratch->data = gemm_allocate(bytes)) == NULL)
             return NULL;
-        }
         scratch->bytes = bytes;
     }
     return scratch->data;
