@@ -1,10 +1,10 @@
-/* Slower links than there are, for measuring: what a process sends passes a line of a certain rate and delay before it reaches
- * its socket. The hub's thread alone.
+/* Slower links than there are, for measuring: what a process sends passes a line of a certain rate and delay
+ * before it reaches its socket. The hub's thread alone.
  *
  * A frame of b bytes that is queued at t is through the line to its peer at
  *     f = max(t, f of the frame before it) + 8 b / rate,   and is handed to the socket at   f + delay.
- * Each peer has a line of its own, as if it were reached over its own cable; frames never overtake. Heartbeats and credits do
- * not pass the line. */
+ * Each peer has a line of its own, as if it were reached over its own cable; frames never overtake.
+ * Heartbeats and credits do not pass the line. */
 #ifndef TREFOIL_NET_SHAPE_H
 #define TREFOIL_NET_SHAPE_H
 

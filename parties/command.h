@@ -11,6 +11,7 @@
 /* What every command returns. */
 enum { COMMAND_OK = 0, COMMAND_FAILED = 1, COMMAND_USAGE = 2 };
 
+int command_bench(int argc, char **argv);
 int command_count(int argc, char **argv);
 int command_eval(int argc, char **argv);
 int command_infer(int argc, char **argv);

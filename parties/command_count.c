@@ -7,6 +7,7 @@
 
 #include "layers/walk.h"
 #include "parties/calibration.h"
+#include "parties/gate_group.h"
 #include "parties/print.h"
 
 struct arguments {
@@ -96,18 +97,9 @@ struct row {
     uint64_t first, last; /* rounds */
 };
 
-/* "layer 3 query" belongs to the layer, everything else to its first word. */
-static size_t group_length(const char *name)
-{
-    size_t n = strcspn(name, " ");
-    if (strncmp(name, "layer ", 6) == 0)
-        n = 6 + strcspn(name + 6, " ");
-    return n;
-}
-
 static struct row *row_of(struct row *rows, size_t *count, const char *name)
 {
-    const size_t n = group_length(name);
+    const size_t n = gate_group_length(name);
     for (size_t i = 0; i < *count; i++)
         if (strlen(rows[i].name) == n && strncmp(rows[i].name, name, n) == 0)
             return &rows[i];

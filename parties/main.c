@@ -28,6 +28,7 @@ static const struct command commands[] = {
     {"status", "models, bundles and peers of the parties", command_status},
     {"remove", "remove a model from the parties", command_remove},
     {"count", "rounds, bytes, store and memory of a model, without running it", command_count},
+    {"bench", "measure this machine, the clear model and the private one side by side", command_bench},
     {"tokenize", "texts to token ids", command_tokenize},
     {"finetune", "train a pretrained encoder on a task", command_finetune},
     {"distill", "distil a trained model into one that is cheap under shares", command_distill},

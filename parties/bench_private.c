@@ -1,0 +1,240 @@
+/* The private run: offline, warming, online, and the same behind slower links. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "layers/walk.h"
+#include "parties/bench.h"
+#include "parties/progress.h"
+#include "parties/rates.h"
+
+/* What was measured of several inferences. */
+struct trial {
+    double *online, *warm; /* [runs] milliseconds */
+    int runs;
+    struct walk_profile profile[2]; /* of the run with the median online time */
+    uint64_t bytes, rounds;
+};
+
+static void trial_clear(struct trial *t)
+{
+    free(t->online);
+    free(t->warm);
+    walk_profile_clear(&t->profile[0]);
+    walk_profile_clear(&t->profile[1]);
+    memset(t, 0, sizeof *t);
+}
+
+struct measured {
+    unsigned char id[MODEL_ID_BYTES];
+    float *logits;
+    struct client *client;
+    double offline_ms;
+    uint64_t offline_bytes;
+    struct trial trial;
+};
+
+static enum status infer(struct bench *b, struct measured *m, struct inference *i,
+                         struct walk_profile *profile)
+{
+    *i = (struct inference){.model = m->id,
+                            .bucket = b->tokens,
+                            .batch = b->batch,
+                            .tune = b->tune,
+                            .embeddings = b->embeddings,
+                            .length = b->length,
+                            .logits = m->logits,
+                            .profile = profile};
+    return client_infer(m->client, &b->model.description, i);
+}
+
+static double total(const struct walk_profile profile[2])
+{
+    double sum = 0;
+    for (int p = 0; p < 2; p++) {
+        for (uint32_t i = 0; i < profile[p].gates; i++)
+            sum += profile[p].compute[i];
+        for (uint32_t i = 0; i < profile[p].rounds; i++)
+            sum += profile[p].wait[i];
+    }
+    return sum;
+}
+
+/* The profile of the median: the runs are few, so all profiles are kept until the median is known. */
+static void choose_profile(struct trial *t, struct walk_profile (*profiles)[2], const double *online)
+{
+    int best = 0;
+    const double median = rates_median(t->online, (size_t)t->runs);
+    for (int i = 0; i < t->runs; i++) {
+        const double now = online[i] - median, before = online[best] - median;
+        if (now * now < before * before)
+            best = i;
+    }
+    memcpy(t->profile, profiles[best], sizeof t->profile);
+    memset(profiles[best], 0, sizeof profiles[best]);
+}
+
+/* One inference first, for weights to be loaded and links to come up; then those that count. */
+static enum status run_inferences(struct bench *b, struct measured *m, struct trial *t, int runs)
+{
+    struct inference i;
+    struct walk_profile(*profiles)[2] = calloc((size_t)runs, sizeof *profiles);
+    double *online = calloc((size_t)runs, sizeof *online);
+    *t = (struct trial){.runs = runs,
+                        .online = calloc((size_t)runs, sizeof *t->online),
+                        .warm = calloc((size_t)runs, sizeof *t->warm)};
+    enum status status = profiles && online && t->online && t->warm
+                             ? infer(b, m, &i, NULL)
+                             : status_fail(STATUS_MEMORY, "out of memory for measurements");
+    for (int run = 0; status == STATUS_OK && run < runs; run++) {
+        status = infer(b, m, &i, profiles[run]);
+        online[run] = t->online[run] = i.online_ms;
+        const double warm[2] = {profiles[run][0].warm, profiles[run][1].warm};
+        t->warm[run] = 1e3 * (warm[0] > warm[1] ? warm[0] : warm[1]);
+        t->bytes = i.bytes;
+        t->rounds = i.rounds;
+    }
+    if (status == STATUS_OK)
+        choose_profile(t, profiles, online);
+    for (int run = 0; profiles && run < runs; run++)
+        for (int p = 0; p < 2; p++)
+            walk_profile_clear(&profiles[run][p]);
+    free(profiles);
+    free(online);
+    return status;
+}
+
+/* ---- offline ---- */
+
+/* One bundle first, as its dealing loads the weights; then all that will be spent, whose time counts. */
+static enum status deal(struct bench *b, struct measured *m)
+{
+    const uint32_t count = (uint32_t)((b->runs + 1) * (b->links + 1));
+    struct progress progress;
+    struct deal_request r = {
+        .model = m->id, .bucket = b->tokens, .batch = b->batch, .tune = b->tune, .count = 1};
+    enum status status = client_deal(m->client, &b->model.description, &r);
+    progress_start(&progress, "dealing");
+    r.count = count;
+    r.progress = progress_update;
+    r.context = &progress;
+    if (status == STATUS_OK)
+        status = client_deal(m->client, &b->model.description, &r);
+    progress_end(&progress);
+    if (status == STATUS_OK && r.dealt < count)
+        status = status_fail(STATUS_FULL, "the parties dealt %u of %u bundles", r.dealt, count);
+    m->offline_ms = 1e3 * r.seconds / (r.dealt ? r.dealt : 1);
+    m->offline_bytes = (r.bytes_p1 + r.bytes_p2) / (r.dealt ? r.dealt : 1);
+    return status;
+}
+
+/* ---- online ---- */
+
+static void sum_profile(const struct walk_profile *p, double sum[3])
+{
+    for (uint32_t i = 0; i < p->gates; i++) {
+        sum[0] += 1e3 * p->compute[i];
+        sum[1] += 1e3 * p->gemm[i];
+    }
+    for (uint32_t i = 0; i < p->rounds; i++)
+        sum[2] += 1e3 * p->wait[i];
+}
+
+static void report_online(const struct bench *b, struct measured *m, json_t *report)
+{
+    struct trial *t = &m->trial;
+    double sum[3] = {0};
+    sum_profile(&t->profile[0], sum);
+    sum_profile(&t->profile[1], sum);
+    json_object_set_new(report, "offline",
+                        json_pack("{s:f, s:I, s:I, s:I}", "ms", m->offline_ms, "bytes",
+                                  (json_int_t)m->offline_bytes, "bytes_counted",
+                                  (json_int_t)b->cost.offline_bytes, "store_bytes",
+                                  (json_int_t)b->cost.store_bytes));
+    json_object_set_new(report, "warm_ms", json_real(rates_median(t->warm, (size_t)t->runs)));
+    json_object_set_new(report, "online",
+                        json_pack("{s:f, s:I, s:I, s:I, s:I, s:f, s:f, s:f, s:f}", "ms",
+                                  rates_median(t->online, (size_t)t->runs), "bytes", (json_int_t)t->bytes,
+                                  "bytes_counted", (json_int_t)b->cost.online_bytes, "rounds",
+                                  (json_int_t)t->rounds, "rounds_counted", (json_int_t)b->cost.rounds,
+                                  "compute_ms", sum[0] / 2, "gemm_ms", sum[1] / 2, "wait_ms", sum[2] / 2,
+                                  "gemm_fraction",
+                                  1e3 * total(t->profile) > 0 ? sum[1] / (1e3 * total(t->profile)) : 0));
+}
+
+/* ---- behind slower links ---- */
+
+/* The bytes of one direction at the rate, and one delay a round, come on top of what plain loopback takes. */
+static double predict(const struct bench *b, const struct bench_link *link, double loopback_ms)
+{
+    const double bits = 8 * (double)b->cost.online_bytes;
+    return loopback_ms + (link->links.rate > 0 ? 1e3 * bits / link->links.rate : 0) +
+           (double)b->cost.rounds * link->links.delay_ms;
+}
+
+static enum status measure_link(struct bench *b, struct measured *m, int number, uint64_t store_bytes,
+                                json_t *list)
+{
+    const struct bench_link *link = &b->link[number];
+    struct trial t = {0};
+    client_close(&m->client);
+    enum status status = local_start(&b->local, number + 1, link->links, store_bytes, &m->client);
+    if (status == STATUS_OK)
+        status = run_inferences(b, m, &t, b->runs);
+    if (status == STATUS_OK) {
+        const double ms = rates_median(t.online, (size_t)t.runs);
+        const double predicted = predict(b, link, rates_median(m->trial.online, (size_t)m->trial.runs));
+        json_array_append_new(list, json_pack("{s:s, s:f, s:f, s:f, s:f, s:f}", "name", link->name, "rate",
+                                              link->links.rate, "delay_ms", link->links.delay_ms, "ms", ms,
+                                              "predicted_ms", predicted, "measured_over_predicted",
+                                              ms / predicted));
+    }
+    trial_clear(&t);
+    return status;
+}
+
+/* ---- all of it ---- */
+
+/* Room for the weights, twice as masked and packed shares may lie there, and all bundles. */
+static uint64_t store_size(const struct bench *b)
+{
+    const uint64_t bundles = (uint64_t)(b->runs + 1) * (uint64_t)(b->links + 1) + 4;
+    return ((uint64_t)256 << 20) + 4 * b->cost.weight_bytes + 2 * bundles * b->cost.store_bytes;
+}
+
+static enum status share(struct bench *b, struct measured *m)
+{
+    struct progress progress;
+    progress_start(&progress, "sharing");
+    const enum status status =
+        client_share(m->client, &b->model.description, &b->model.folded, progress_update, &progress, m->id);
+    progress_end(&progress);
+    return status;
+}
+
+enum status bench_private(struct bench *b, json_t *report)
+{
+    struct measured m = {.logits =
+                             calloc((size_t)b->batch * b->model.description.config.labels, sizeof *m.logits)};
+    json_t *list = json_array();
+    enum status status =
+        m.logits && list ? STATUS_OK : status_fail(STATUS_MEMORY, "out of memory for the logits");
+    if (status == STATUS_OK)
+        status = local_start(&b->local, 0, (struct local_links){0}, store_size(b), &m.client);
+    if (status == STATUS_OK)
+        status = share(b, &m);
+    if (status == STATUS_OK)
+        status = deal(b, &m);
+    if (status == STATUS_OK)
+        status = run_inferences(b, &m, &m.trial, b->runs);
+    if (status == STATUS_OK)
+        report_online(b, &m, report);
+    if (status == STATUS_OK)
+        status = bench_split(b, m.trial.profile, report);
+    for (int i = 0; status == STATUS_OK && i < b->links; i++)
+        status = measure_link(b, &m, i, store_size(b), list);
+    json_object_set_new(report, "links", list);
+    client_close(&m.client);
+    trial_clear(&m.trial);
+    free(m.logits);
+    return status;
+}
