@@ -341,7 +341,7 @@ int main(void)
     Suite *suite = suite_create("store bundles");
     TCase *test = tcase_create("bundles");
     tcase_add_checked_fixture(test, setup, teardown);
-    tcase_set_timeout(test, 60);
+    tcase_set_timeout(test, 300);
     tcase_add_test(test, items_come_back_as_they_were_put);
     tcase_add_test(test, an_empty_item_needs_no_memory);
     tcase_add_test(test, a_missing_item_and_a_wrong_size_are_refused);

@@ -403,7 +403,7 @@ int main(void)
     Suite *suite = suite_create("store recovery");
     TCase *test = tcase_create("recovery");
     tcase_add_checked_fixture(test, setup, teardown);
-    tcase_set_timeout(test, 60);
+    tcase_set_timeout(test, 300);
     tcase_add_test(test, a_clean_end_keeps_ready_bundles);
     tcase_add_test(test, a_moved_store_stays_itself);
     tcase_add_test(test, a_crash_burns_even_if_nothing_was_done);
