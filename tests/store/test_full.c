@@ -50,9 +50,9 @@ static void spend_one(struct store *store)
 
 START_TEST(a_full_map_is_an_error_and_its_space_comes_back)
 {
-    static const size_t bytes[] = {ITEM_BYTES, 3000, 6000000, 400};
+    static const size_t bytes[] = {ITEM_BYTES, 3000, 6000000, 100};
     const char *path = test_path("s");
-    struct store *store = test_open_map(path, 12u << 20);
+    struct store *store = test_open_map(path, 16u << 20);
     unsigned first[4];
     for (int round = 0; round < 2; round++)
         for (int i = 0; i < 4; i++) {
@@ -67,7 +67,7 @@ START_TEST(a_full_map_is_an_error_and_its_space_comes_back)
     ck_assert_uint_gt(first[0], 5);
     ck_assert_uint_eq(test_count_files(test_path("s/keys")), 0);
     store_close(&store);
-    store = test_open_map(path, 12u << 20);
+    store = test_open_map(path, 16u << 20);
     spend_one(store);
     store_close(&store);
 }
