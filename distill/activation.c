@@ -44,7 +44,7 @@ DISTILL_CLONES static void relu_row(real *y, real *h, const real *bias, int n)
 void distill_activation_forward(real *y, real *h, const real *bias, const real *quad,
                                 enum model_activation kind, size_t rows, int n)
 {
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (rows * (size_t)n >= DISTILL_PARALLEL_FROM)
     for (size_t row = 0; row < rows; row++) {
         real *to = y + row * (size_t)n, *from = h + row * (size_t)n;
         if (kind == MODEL_GELU)
@@ -110,12 +110,12 @@ void distill_activation_backward(real *dy, real *dbias, real *dquad, const real 
                                  enum model_activation kind, size_t rows, int n)
 {
     if (dquad != NULL) {
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (rows * (size_t)n >= DISTILL_PARALLEL_FROM)
         for (int first = 0; first < n; first += COLUMNS)
             coefficients(dquad + first, dy + first, h + first, rows, n,
                          n - first < COLUMNS ? n - first : COLUMNS);
     }
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (rows * (size_t)n >= DISTILL_PARALLEL_FROM)
     for (size_t row = 0; row < rows; row++) {
         real *d = dy + row * (size_t)n;
         const real *x = h + row * (size_t)n;

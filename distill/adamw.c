@@ -79,7 +79,7 @@ static double norm_of(const struct distill_adamw *adamw, const struct distill_we
     chunk = chunk < CHUNK ? CHUNK : chunk;
     size_t jobs = (left + chunk - 1) / chunk;
     double part[CHUNKS + 1] = {0}, sum = 0;
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (left >= DISTILL_PARALLEL_FROM)
     for (size_t i = 0; i < jobs; i++)
         part[i] = squares(gradients->value + dense + i * chunk,
                           left - i * chunk < chunk ? left - i * chunk : chunk);
@@ -111,7 +111,7 @@ static void update_dense(struct distill_adamw *adamw, struct distill_weights *we
     size_t n = tensor->rows * tensor->columns;
     if (!tensor->decay)
         step.decay = 0;
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (n >= DISTILL_PARALLEL_FROM)
     for (size_t first = 0; first < n; first += CHUNK) {
         size_t at = tensor->offset + first;
         update(weights->value + at, adamw->m + at, adamw->v + at, gradients->value + at,

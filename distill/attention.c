@@ -87,7 +87,8 @@ void distill_attention_forward(real *context, real *scores, real *weights, real 
     int heads = shape->heads, width = shape->hidden / heads, stride = 3 * shape->hidden;
     real root = 1 / (real)sqrt((double)width);
     size_t jobs = batch->sequences * (size_t)heads;
-#pragma omp parallel for schedule(dynamic, 4) num_threads(distill_threads())
+#pragma omp parallel for schedule(dynamic, 4) \
+    num_threads(distill_threads()) if (batch->pairs * (size_t)shape->hidden >= DISTILL_PARALLEL_FROM)
     for (size_t job = 0; job < jobs; job++) {
         size_t sequence = job / (size_t)heads, head = job % (size_t)heads;
         size_t first = batch->start[sequence], pairs = head * batch->pairs + batch->pair_start[sequence];
@@ -209,7 +210,8 @@ void distill_attention_backward(real *dqkv, real *dc, real *c_part, real *scratc
     size_t heads = (size_t)shape->heads, width = (size_t)shape->hidden / heads,
            stride = 3 * (size_t)shape->hidden;
     size_t jobs = batch->sequences * heads;
-#pragma omp parallel for schedule(dynamic, 4) num_threads(distill_threads())
+#pragma omp parallel for schedule(dynamic, 4) \
+    num_threads(distill_threads()) if (batch->pairs * (size_t)shape->hidden >= DISTILL_PARALLEL_FROM)
     for (size_t job = 0; job < jobs; job++) {
         size_t sequence = job / heads, head = job % heads;
         size_t first = batch->start[sequence], pairs = head * batch->pairs + batch->pair_start[sequence];

@@ -33,7 +33,7 @@ static struct distill_attention_shape attention_of(const struct distill_weights 
 static void embed(real *hat, const struct distill_weights *w, const struct distill_batch *batch)
 {
     size_t hidden = w->config.hidden;
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (batch->tokens * hidden >= DISTILL_PARALLEL_FROM)
     for (size_t sequence = 0; sequence < batch->sequences; sequence++)
         for (size_t at = batch->start[sequence]; at < batch->start[sequence + 1]; at++) {
             const real *word = w->word + batch->id[at] * hidden, *type = w->type + batch->type[at] * hidden;

@@ -29,7 +29,7 @@ DISTILL_CLONES static void add_row(real *y, const real *bias, int n)
 
 void distill_bias_add(real *y, const real *bias, size_t rows, int n)
 {
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (rows * (size_t)n >= DISTILL_PARALLEL_FROM)
     for (size_t row = 0; row < rows; row++)
         add_row(y + row * (size_t)n, bias, n);
 }
@@ -52,7 +52,7 @@ DISTILL_CLONES static void sum_slice(real *sum, const real *a, size_t rows, int 
 
 void distill_column_sum(real *sum, const real *a, size_t rows, int n)
 {
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (rows * (size_t)n >= DISTILL_PARALLEL_FROM)
     for (int first = 0; first < n; first += COLUMNS)
         sum_slice(sum + first, a + first, rows, n, n - first < COLUMNS ? n - first : COLUMNS);
 }

@@ -26,7 +26,7 @@ double distill_loss_difference(real *gradient, real keep, real scale, const real
     double sum = 0;
     for (size_t base = 0; base < n; base += (size_t)CHUNK * CHUNKS) {
         double part[CHUNKS] = {0};
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (n >= DISTILL_PARALLEL_FROM)
         for (size_t i = 0; i < CHUNKS; i++) {
             size_t first = base + i * CHUNK;
             if (first < n)

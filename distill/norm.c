@@ -17,7 +17,7 @@ void distill_dropout_apply(real *a, const struct distill_dropout *drop, size_t r
         return;
     uint32_t threshold = distill_dropout_threshold(drop);
     real scale = (real)(1 / (1 - drop->rate));
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (rows * (size_t)n >= DISTILL_PARALLEL_FROM)
     for (size_t row = 0; row < rows; row++)
         drop_row(a + row * (size_t)n, a + row * (size_t)n, drop->key, threshold, scale,
                  (uint32_t)(row * (size_t)n), n);
@@ -64,7 +64,7 @@ void distill_norm_forward(real *y, real *hat, real *inverse, const real *a, cons
     bool dropping = drop != NULL && drop->rate > 0;
     uint32_t threshold = dropping ? distill_dropout_threshold(drop) : 0;
     real scale = dropping ? (real)(1 / (1 - drop->rate)) : 1;
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (rows * (size_t)n >= DISTILL_PARALLEL_FROM)
     for (size_t row = 0; row < rows; row++) {
         size_t at = row * (size_t)n;
         real *z = hat + at;
@@ -131,14 +131,14 @@ void distill_norm_backward(real *dz, real *da, real *dgamma, real *dbeta, real *
                            const real *hat, const real *inverse, const real *gamma,
                            const struct distill_dropout *drop, size_t rows, int n)
 {
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (rows * (size_t)n >= DISTILL_PARALLEL_FROM)
     for (int first = 0; first < n; first += COLUMNS)
         gradient_columns(dgamma + first, dbeta + first, dy + first, hat + first, rows, n,
                          n - first < COLUMNS ? n - first : COLUMNS);
     bool dropping = drop != NULL && drop->rate > 0;
     uint32_t threshold = dropping ? distill_dropout_threshold(drop) : 0;
     real scale = dropping ? (real)(1 / (1 - drop->rate)) : 1;
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (rows * (size_t)n >= DISTILL_PARALLEL_FROM)
     for (size_t row = 0; row < rows; row++) {
         size_t at = row * (size_t)n;
         real plain, weighted;

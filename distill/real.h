@@ -23,6 +23,9 @@ typedef float real;
 #define DISTILL_REAL(name) name
 #endif
 
+/* Elements of a loop from which on threads bring more than waking them costs. */
+#define DISTILL_PARALLEL_FROM 32768
+
 /* Row kernels are compiled for several processors and chosen when the program is loaded. The sanitizers' own
  * start-up comes after that choice, so they get the plain version. */
 #if defined(TREFOIL_SANITIZER) || !defined(__x86_64__)
