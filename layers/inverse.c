@@ -16,9 +16,9 @@ static bool is_root(const struct inverse *p)
     return p->function == FUNCTION_INVERSE_ROOT;
 }
 
-/* e = 1 - v y0 (or 1 - v q) starts from v_frac + q_frac bits, y from y_frac + e_frac (+ 1 for the half): both shifts are
- * at most 16, so v_frac + q_frac <= 16 + e_frac with e_frac = 16, or 15 for the root. Within that, v at its smallest and 1 / v at its
- * smallest get the same number of significant bits. */
+/* e = 1 - v y0 (or 1 - v q) starts from v_frac + q_frac bits, y from y_frac + e_frac (+ 1 for the half): both
+ * shifts are at most 16, so v_frac + q_frac <= 16 + e_frac with e_frac = 16, or 15 for the root. Within that,
+ * v at its smallest and 1 / v at its smallest get the same number of significant bits. */
 void inverse_plan(struct inverse *p, int v_frac_most, int y_frac_most)
 {
     const double low = fmax(p->v.smallest, LEAST_INVERTED), high = fmax(p->v.largest, low);
@@ -53,8 +53,10 @@ static uint32_t index_of(struct schedule *s, const struct inverse *p, uint32_t v
 {
     const int bits_in = gate_bits_in(s, v);
     if (!(p->v.smallest >= LEAST_INVERTED)) {
-        schedule_fail(s, status_fail(STATUS_RANGE, "%s comes as near to zero as %g, and is inverted: the values of this model "
-                                                   "do not fit", s->tensor[v].name, p->v.smallest));
+        schedule_fail(s, STATUS_RANGE,
+                      "%s comes as near to zero as %g, and is inverted: the values of this model "
+                      "do not fit",
+                      s->tensor[v].name, p->v.smallest);
         return SCHEDULE_NONE;
     }
     const int total = scale_exponent(p->v.largest * SCALE_MARGIN) + bits_in;
@@ -84,12 +86,17 @@ uint32_t layer_inverse(struct schedule *s, const struct inverse *p, uint32_t v, 
         snprintf(text, sizeof text, "%s q", name);
         q = gate_table(s, lookup, 1, rows, cols, text);
     }
-    const struct multiply error = {.x = v, .y = q, .negate = true, .constant = 1.0, .add = SCHEDULE_NONE,
-                                   .lookup = SCHEDULE_NONE, .frac = p->e_frac};
+    const struct multiply error = {.x = v,
+                                   .y = q,
+                                   .negate = true,
+                                   .constant = 1.0,
+                                   .add = SCHEDULE_NONE,
+                                   .lookup = SCHEDULE_NONE,
+                                   .frac = p->e_frac};
     snprintf(text, sizeof text, "%s e", name);
     const uint32_t e = gate_multiply(s, &error, text);
-    const struct multiply step = {.x = y0, .y = e, .halvings = is_root(p), .add = y0, .lookup = SCHEDULE_NONE,
-                                  .frac = p->y_frac};
+    const struct multiply step = {
+        .x = y0, .y = e, .halvings = is_root(p), .add = y0, .lookup = SCHEDULE_NONE, .frac = p->y_frac};
     const bool again = !is_root(p) && p->tune == TUNE_LAN;
     uint32_t square = 0;
     if (again) {
@@ -99,7 +106,8 @@ uint32_t layer_inverse(struct schedule *s, const struct inverse *p, uint32_t v, 
     snprintf(text, sizeof text, again ? "%s y1" : "%s y", name);
     uint32_t y = gate_multiply(s, &step, text);
     if (again) {
-        const struct multiply second = {.x = y, .y = square, .add = y, .lookup = SCHEDULE_NONE, .frac = p->y_frac};
+        const struct multiply second = {
+            .x = y, .y = square, .add = y, .lookup = SCHEDULE_NONE, .frac = p->y_frac};
         snprintf(text, sizeof text, "%s y", name);
         y = gate_multiply(s, &second, text);
     }

@@ -31,11 +31,16 @@ void schedule_clear(struct schedule *s)
     memset(s, 0, sizeof *s);
 }
 
-enum status schedule_fail(struct schedule *s, enum status code)
+void schedule_fail(struct schedule *s, enum status code, const char *format, ...)
 {
-    if (s->failed == STATUS_OK)
-        s->failed = code;
-    return s->failed;
+    char text[256];
+    va_list arguments;
+    if (s->failed != STATUS_OK)
+        return; /* what follows from the first error says nothing to the user */
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    s->failed = status_fail(code, "%s", text);
 }
 
 /* Makes room for one more entry of an array and zeroes it. */
@@ -45,7 +50,7 @@ static void *grow(struct schedule *s, int which, void **array, uint32_t *count, 
         const uint32_t capacity = s->capacity[which] ? 2 * s->capacity[which] : 64;
         void *larger = realloc(*array, capacity * size);
         if (!larger) {
-            schedule_fail(s, status_fail(STATUS_MEMORY, "out of memory while compiling a schedule"));
+            schedule_fail(s, STATUS_MEMORY, "out of memory while compiling a schedule");
             return NULL;
         }
         *array = larger;
@@ -57,11 +62,13 @@ static void *grow(struct schedule *s, int which, void **array, uint32_t *count, 
     return entry;
 }
 
-static uint32_t add_tensor(struct schedule *s, const char *name, uint64_t rows, uint32_t cols, int frac, bool local)
+static uint32_t add_tensor(struct schedule *s, const char *name, uint64_t rows, uint32_t cols, int frac,
+                           bool local)
 {
     if (rows > SCHEDULE_ELEMENTS_MAX || rows * cols > SCHEDULE_ELEMENTS_MAX)
-        schedule_fail(s, status_fail(STATUS_RANGE, "%s would have %llu rows of %u elements: use a smaller bucket or batch",
-                                     name, (unsigned long long)rows, cols));
+        schedule_fail(s, STATUS_RANGE,
+                      "%s would have %llu rows of %u elements: use a smaller bucket or batch", name,
+                      (unsigned long long)rows, cols);
     struct tensor *t = grow(s, TENSORS, (void **)&s->tensor, &s->tensors, sizeof *t);
     if (!t)
         return 0;
@@ -111,10 +118,10 @@ static uint32_t open_gate(struct schedule *s, struct gate *g, const char *name, 
     s->tensor[out].ready = g->round + 1;
     g->out = out;
     if (schedule_calibrated(s) && (g->shift < 0 || g->shift > RING_SHIFT_MAX))
-        schedule_fail(s, status_fail(STATUS_RANGE,
-                                     "%s would need a shift of %d bits, 0 to %d are possible: the values of this "
-                                     "model do not fit",
-                                     name, g->shift, RING_SHIFT_MAX));
+        schedule_fail(s, STATUS_RANGE,
+                      "%s would need a shift of %d bits, 0 to %d are possible: the values of this "
+                      "model do not fit",
+                      name, g->shift, RING_SHIFT_MAX);
     return out;
 }
 
@@ -129,9 +136,10 @@ struct range schedule_range(struct schedule *s, uint32_t ahead)
     if (!s->range)
         return none;
     if (s->ranged + ahead >= s->ranges) {
-        schedule_fail(s, status_fail(STATUS_FOREIGN, "the model's description has %u ranges, the schedule needs more: "
-                                                     "share the model again with this version",
-                                     s->ranges));
+        schedule_fail(s, STATUS_FOREIGN,
+                      "the model's description has %u ranges, the schedule needs more: "
+                      "share the model again with this version",
+                      s->ranges);
         return none;
     }
     return s->range[s->ranged + ahead];
@@ -146,8 +154,8 @@ static int weight_bits(double largest, int most)
     return largest > 0 && fit < most ? fit : most;
 }
 
-uint32_t schedule_weight(struct schedule *s, enum weight_kind kind, uint32_t rows, uint32_t cols, int frac_most,
-                         const char *format, ...)
+uint32_t schedule_weight(struct schedule *s, enum weight_kind kind, uint32_t rows, uint32_t cols,
+                         int frac_most, const char *format, ...)
 {
     struct weight *w = grow(s, WEIGHTS, (void **)&s->weight, &s->weights, sizeof *w);
     if (!w)
@@ -162,8 +170,8 @@ uint32_t schedule_weight(struct schedule *s, enum weight_kind kind, uint32_t row
     w->cols = cols;
     w->frac = frac_most;
     if ((s->weight_frac || s->weight_largest) && number >= s->weight_count) {
-        schedule_fail(s, status_fail(STATUS_FOREIGN, "%s: the model's description has only %u weights", w->name,
-                                     s->weight_count));
+        schedule_fail(s, STATUS_FOREIGN, "%s: the model's description has only %u weights", w->name,
+                      s->weight_count);
         return number;
     }
     if (s->weight_frac)
@@ -171,8 +179,8 @@ uint32_t schedule_weight(struct schedule *s, enum weight_kind kind, uint32_t row
     else if (s->weight_largest)
         w->frac = weight_bits(s->weight_largest[number], frac_most);
     if (w->frac > frac_most || (schedule_calibrated(s) && w->frac < frac_most - 40))
-        schedule_fail(s, status_fail(STATUS_RANGE, "%s: %d fraction bits do not fit the layer (at most %d)", w->name,
-                                     w->frac, frac_most));
+        schedule_fail(s, STATUS_RANGE, "%s: %d fraction bits do not fit the layer (at most %d)", w->name,
+                      w->frac, frac_most);
     return number;
 }
 
@@ -183,11 +191,13 @@ uint32_t gate_input(struct schedule *s, uint32_t rows, uint32_t cols, int frac, 
 }
 
 /* Static weights of x W + b at bits_in = frac of x + frac of W; W may use up to the largest shift. */
-static int linear_weights(struct schedule *s, struct gate *g, uint32_t x, uint32_t cols, int frac, const char *name)
+static int linear_weights(struct schedule *s, struct gate *g, uint32_t x, uint32_t cols, int frac,
+                          const char *name)
 {
     const struct tensor *in = &s->tensor[x];
     const int x_frac = in->frac;
-    g->weight = schedule_weight(s, WEIGHT_MATRIX, in->cols, cols, frac + RING_SHIFT_MAX - x_frac, "%s weight", name);
+    g->weight =
+        schedule_weight(s, WEIGHT_MATRIX, in->cols, cols, frac + RING_SHIFT_MAX - x_frac, "%s weight", name);
     const int bits_in = x_frac + s->weight[g->weight].frac;
     g->bias = schedule_weight(s, WEIGHT_BIAS, 1, cols, bits_in, "%s bias", name);
     g->bias_up = bits_in - s->weight[g->bias].frac;
@@ -222,8 +232,8 @@ uint32_t gate_output(struct schedule *s, uint32_t x, uint32_t cols, int frac, co
     return out;
 }
 
-uint32_t gate_scores(struct schedule *s, uint32_t q, uint32_t k, struct heads h, double c, bool learned, int frac,
-                     const char *name)
+uint32_t gate_scores(struct schedule *s, uint32_t q, uint32_t k, struct heads h, double c, bool learned,
+                     int frac, const char *name)
 {
     struct gate *g = add_gate(s, GATE_SCORES, q, k);
     if (!g)
@@ -257,7 +267,8 @@ uint32_t gate_row_dot(struct schedule *s, uint32_t a, uint32_t mu, struct heads 
     if (!g)
         return 0;
     g->heads = h;
-    const uint32_t out = open_gate(s, g, name, s->tensor[a].rows, 1, s->tensor[a].frac + s->tensor[mu].frac, frac);
+    const uint32_t out =
+        open_gate(s, g, name, s->tensor[a].rows, 1, s->tensor[a].frac + s->tensor[mu].frac, frac);
     s->tensor[out].each_token = true;
     return out;
 }
@@ -325,8 +336,8 @@ uint32_t gate_table(struct schedule *s, uint32_t lookup, uint32_t table, uint32_
     return out;
 }
 
-static uint32_t local_gate(struct schedule *s, enum gate_kind kind, uint32_t x, const char *name, uint32_t rows,
-                           int frac)
+static uint32_t local_gate(struct schedule *s, enum gate_kind kind, uint32_t x, const char *name,
+                           uint32_t rows, int frac)
 {
     struct gate *g = add_gate(s, kind, x, SCHEDULE_NONE);
     if (!g)
@@ -371,8 +382,8 @@ int gate_bits_in(const struct schedule *s, uint32_t tensor)
     return g ? s->tensor[tensor].frac + g->shift : 0;
 }
 
-uint32_t gate_index(struct schedule *s, uint32_t tensor, int bits, int shift, double offset, enum function function,
-                    double parameter)
+uint32_t gate_index(struct schedule *s, uint32_t tensor, int bits, int shift, double offset,
+                    enum function function, double parameter)
 {
     struct gate *g = maker(s, tensor);
     struct lookup *l = grow(s, LOOKUPS, (void **)&s->lookup, &s->lookups, sizeof *l);
@@ -392,7 +403,7 @@ void lookup_table(struct schedule *s, uint32_t lookup, int frac, int64_t *table)
 {
     if (lookup >= s->lookups || !table) {
         free(table);
-        schedule_fail(s, status_fail(STATUS_MEMORY, "out of memory for the tables of a schedule"));
+        schedule_fail(s, STATUS_MEMORY, "out of memory for the tables of a schedule");
         return;
     }
     struct lookup *l = &s->lookup[lookup];

@@ -1,15 +1,17 @@
-/* The schedule: a flat list of gates with shapes, scales and shifts, and the names of what they read and write.
+/* The schedule: a flat list of gates with shapes, scales and shifts, and the names of what they read and
+ * write.
  *
- * A model is compiled once into a schedule (layers/attention.h and its neighbours emit the gates, model/compile.h puts
- * the layers together), and the same list is walked four ways: clear, count, offline, online (layers/walk.h). A schedule
- * holds no weight, no text and no share: it is public, and every process compiles the same one from the model's public
- * description. Its hash covers everything the parties must agree on, tables included.
+ * A model is compiled once into a schedule (layers/attention.h and its neighbours emit the gates,
+ * model/compile.h puts the layers together), and the same list is walked four ways: clear, count, offline,
+ * online (layers/walk.h). A schedule holds no weight, no text and no share: it is public, and every process
+ * compiles the same one from the model's public description. Its hash covers everything the parties must
+ * agree on, tables included.
  *
- * Units: a tensor of `frac` fraction bits holds integers; the real value is integer / 2^frac. Opened integers are below
- * 2^22 in magnitude (ring/parameters.h). frac may be negative or above 22.
+ * Units: a tensor of `frac` fraction bits holds integers; the real value is integer / 2^frac. Opened integers
+ * are below 2^22 in magnitude (ring/parameters.h). frac may be negative or above 22.
  *
- * Rounds: an opened tensor of round r is known to the evaluators after exchange r; a gate goes into the first round in
- * which all it reads is known. */
+ * Rounds: an opened tensor of round r is known to the evaluators after exchange r; a gate goes into the first
+ * round in which all it reads is known. */
 #ifndef TREFOIL_LAYERS_SCHEDULE_H
 #define TREFOIL_LAYERS_SCHEDULE_H
 
@@ -22,8 +24,9 @@
 #define SCHEDULE_NAME 48
 #define SCHEDULE_HASH_BYTES 32
 #define SCHEDULE_NONE UINT32_MAX
-/* Elements of one tensor, and cells of one lookup's expanded tables: more is refused before anything is allocated. What a
- * party is willing to spend on a schedule is its own business: walk_count tells before a byte is taken. */
+/* Elements of one tensor, and cells of one lookup's expanded tables: more is refused before anything is
+ * allocated. What a party is willing to spend on a schedule is its own business: walk_count tells before a
+ * byte is taken. */
 #define SCHEDULE_ELEMENTS_MAX ((uint64_t)1 << 30)
 #define SCHEDULE_CELLS_MAX ((uint64_t)1 << 31)
 
@@ -48,7 +51,8 @@ enum gate_kind {
 enum gate_spread {
     GATE_EACH, /* y [rows][cols] */
     GATE_ROW,  /* y [rows][1]: one factor a row */
-    GATE_HEAD, /* y [sequences * heads * queries][1]: one factor a row and head; x [sequences * queries][heads * width] */
+    GATE_HEAD, /* y [sequences * heads * queries][1]: one factor a row and head; x [sequences * queries][heads
+                  * width] */
 };
 
 /* What the calibration saw of an opened tensor, in real units. */
@@ -64,8 +68,8 @@ struct tensor {
     bool local;         /* a public linear map of another tensor: nothing opened, no mask of its own */
     uint32_t ready;     /* the round whose gates can read it */
     uint32_t last_gate; /* the last gate that reads it; its maker if none does */
-    bool ranged;       /* has a calibrated range */
-    bool each_token;   /* grows with the number of tokens: its range is kept per token */
+    bool ranged;        /* has a calibrated range */
+    bool each_token;    /* grows with the number of tokens: its range is kept per token */
 };
 
 enum weight_kind {
@@ -85,14 +89,14 @@ struct weight {
 enum function {
     FUNCTION_INVERSE,      /* table 0: 1 / v */
     FUNCTION_INVERSE_ROOT, /* table 0: (v / parameter)^-1/2; table 1: its square / parameter = 1 / v */
-    FUNCTION_TANH,         /* table 0: slope, table 1: intercept, of the line through tanh at the ends of the cell */
+    FUNCTION_TANH, /* table 0: slope, table 1: intercept, of the line through tanh at the ends of the cell */
 };
 
 /* A secret table index: d = (z >> shift) + rho, bits bits, opened beside the value z it belongs to. */
 struct lookup {
-    uint32_t count;    /* elements */
-    int bits, shift;   /* v in [0, 2^(shift + bits)) */
-    int64_t offset;    /* public, added to z so that v is not negative */
+    uint32_t count;  /* elements */
+    int bits, shift; /* v in [0, 2^(shift + bits)) */
+    int64_t offset;  /* public, added to z so that v is not negative */
     enum function function;
     double parameter;
     uint32_t tables;
@@ -108,18 +112,18 @@ struct heads {
 struct gate {
     enum gate_kind kind;
     uint32_t round;
-    uint32_t x, y, add, out;           /* tensors */
-    uint32_t weight, diagonal, bias;   /* weights */
-    int shift;                         /* bits in - bits out, 0..16 */
-    int halvings;                      /* a power of two taken out of the product; counted in shift */
-    int diagonal_up, bias_up, add_up;  /* left shifts that bring these terms to the product's scale */
+    uint32_t x, y, add, out;          /* tensors */
+    uint32_t weight, diagonal, bias;  /* weights */
+    int shift;                        /* bits in - bits out, 0..16 */
+    int halvings;                     /* a power of two taken out of the product; counted in shift */
+    int diagonal_up, bias_up, add_up; /* left shifts that bring these terms to the product's scale */
     bool negate;
-    int64_t constant;                  /* public, at the product's scale */
+    int64_t constant; /* public, at the product's scale */
     enum gate_spread spread;
     struct heads heads;
-    uint32_t index;                    /* the lookup whose index is taken of this gate's z */
-    uint32_t lookup, table;            /* GATE_TABLE: what is looked up; GATE_MULTIPLY: what joins after the shift */
-    bool emits;                        /* opens out (all but local gates and the output) */
+    uint32_t index;         /* the lookup whose index is taken of this gate's z */
+    uint32_t lookup, table; /* GATE_TABLE: what is looked up; GATE_MULTIPLY: what joins after the shift */
+    bool emits;             /* opens out (all but local gates and the output) */
 };
 
 struct schedule {
@@ -133,14 +137,15 @@ struct schedule {
     unsigned char hash[SCHEDULE_HASH_BYTES];
 
     /* While it is built. */
-    const struct range *range;    /* by ranged tensor, or NULL: an uncalibrated schedule, for the clear float walk only */
+    const struct range
+        *range; /* by ranged tensor, or NULL: an uncalibrated schedule, for the clear float walk only */
     const int *weight_frac;       /* by weight, or NULL: to be chosen from largest */
     const double *weight_largest; /* by weight, when it is compiled by the model's owner */
     uint32_t ranges, ranged;      /* entries of range; ranged tensors so far */
     bool derived;                 /* what is emitted now gets its scale from elsewhere, and no range */
     uint32_t weight_count;        /* entries of weight_frac or weight_largest */
     uint32_t capacity[4];
-    enum status failed;           /* the first error; everything after it does nothing */
+    enum status failed; /* the first error; everything after it does nothing */
 };
 
 void schedule_init(struct schedule *out, uint32_t bucket, uint32_t batch);
@@ -165,12 +170,13 @@ static inline size_t weight_size(const struct weight *weight)
 
 /* ---- for the layers: choosing scales (layers/scale.h) and emitting gates ---- */
 
-/* The calibrated range of the ranged tensor that is emitted after `ahead` others; {1, 1} in an uncalibrated schedule. */
+/* The calibrated range of the ranged tensor that is emitted after `ahead` others; {1, 1} in an uncalibrated
+ * schedule. */
 struct range schedule_range(struct schedule *schedule, uint32_t ahead);
 
 /* Declares a static weight and chooses its scale: as many bits as fit 2^22, at most frac_most. */
-uint32_t schedule_weight(struct schedule *schedule, enum weight_kind kind, uint32_t rows, uint32_t cols, int frac_most,
-                         const char *format, ...) __attribute__((format(printf, 6, 7)));
+uint32_t schedule_weight(struct schedule *schedule, enum weight_kind kind, uint32_t rows, uint32_t cols,
+                         int frac_most, const char *format, ...) __attribute__((format(printf, 6, 7)));
 
 uint32_t gate_input(struct schedule *schedule, uint32_t rows, uint32_t cols, int frac, const char *name);
 
@@ -182,10 +188,10 @@ struct linear {
 };
 uint32_t gate_linear(struct schedule *schedule, const struct linear *linear, const char *name);
 
-/* q [sequences * queries][heads * width], k [sequences * keys][heads * width]; out [sequences * heads * queries][keys].
- * c is added: public, or (learned) a static weight of one value a head. */
-uint32_t gate_scores(struct schedule *schedule, uint32_t q, uint32_t k, struct heads heads, double c, bool learned,
-                     int frac, const char *name);
+/* q [sequences * queries][heads * width], k [sequences * keys][heads * width]; out [sequences * heads *
+ * queries][keys]. c is added: public, or (learned) a static weight of one value a head. */
+uint32_t gate_scores(struct schedule *schedule, uint32_t q, uint32_t k, struct heads heads, double c,
+                     bool learned, int frac, const char *name);
 uint32_t gate_context(struct schedule *schedule, uint32_t a, uint32_t v, struct heads heads, int frac,
                       const char *name);
 uint32_t gate_row_dot(struct schedule *schedule, uint32_t a, uint32_t mu, struct heads heads, int frac,
@@ -196,11 +202,11 @@ uint32_t gate_square_sum(struct schedule *schedule, uint32_t x, double constant,
 struct multiply {
     uint32_t x, y;
     enum gate_spread spread;
-    struct heads heads;   /* GATE_HEAD only */
+    struct heads heads; /* GATE_HEAD only */
     bool negate;
     int halvings;
     double constant;
-    uint32_t add;         /* a tensor added, or NONE */
+    uint32_t add;           /* a tensor added, or NONE */
     uint32_t lookup, table; /* a table entry added after the shift, at frac; or NONE */
     int frac;
 };
@@ -216,12 +222,14 @@ uint32_t gate_output(struct schedule *schedule, uint32_t x, uint32_t cols, int f
 
 /* The bits of the product a gate's opening starts from: frac of out + shift. For lookups on z. */
 int gate_bits_in(const struct schedule *schedule, uint32_t tensor);
-/* Gives the gate that made tensor a table index of 2^bits cells of 2^shift; offset: real, added to the value. The tables
- * are malloc'ed and become the schedule's. Returns the lookup. */
+/* Gives the gate that made tensor a table index of 2^bits cells of 2^shift; offset: real, added to the value.
+ * The tables are malloc'ed and become the schedule's. Returns the lookup. */
 uint32_t gate_index(struct schedule *schedule, uint32_t tensor, int bits, int shift, double offset,
                     enum function function, double parameter);
 void lookup_table(struct schedule *schedule, uint32_t lookup, int frac, int64_t *table);
 
-enum status schedule_fail(struct schedule *schedule, enum status code);
+/* Keeps the first error, and its message. */
+void schedule_fail(struct schedule *schedule, enum status code, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 
 #endif
