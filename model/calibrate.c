@@ -112,6 +112,7 @@ enum status model_calibrate(const struct model *m, const struct folded *folded, 
                             struct description *out)
 {
     struct schedule s;
+    size_t used = 0;
     memset(out, 0, sizeof *out);
     if (!count)
         return status_fail(STATUS_INPUT, "there is no text to calibrate on");
@@ -130,11 +131,15 @@ enum status model_calibrate(const struct model *m, const struct folded *folded, 
         struct sample cut = samples[i];
         if (cut.length > m->config.positions)
             cut.length = m->config.positions;
-        if (cut.length >= 2)
+        if (cut.length >= 2) {
             status = run_sample(m, folded, &cut, out->range);
+            used++;
+        }
         if (progress)
             progress(context, i + 1, count);
     }
+    if (status == STATUS_OK && !used)
+        status = status_fail(STATUS_INPUT, "no text to calibrate on has two tokens or more");
     if (status == STATUS_OK)
         status = check_ranges(&s, out->range);
     if (status == STATUS_OK)

@@ -7,6 +7,8 @@
 #include <jansson.h>
 #include <sodium.h>
 
+#include "model/config.h"
+
 #define FORMAT "trefoil model 1"
 
 void description_clear(struct description *d)
@@ -188,7 +190,20 @@ static enum status read_config(const json_t *json, struct model_config *c)
         status = read_flag(json, "regression", &c->regression);
     c->activation = MODEL_QUAD;
     c->attention = MODEL_2QUAD;
-    return status == STATUS_OK ? read_labels(json, c) : status;
+    if (status == STATUS_OK)
+        status = read_labels(json, c);
+    /* Labels are printed on terminals: they must be printable, like everything a folder says. */
+    if (status == STATUS_OK && model_config_check(c) != STATUS_OK)
+        status = status_prefix(STATUS_FOREIGN, "the model's description: ");
+    return status;
+}
+
+static bool is_printable(const char *text)
+{
+    for (; *text; text++)
+        if ((unsigned char)*text < 32 || *text == 127)
+            return false;
+    return true;
 }
 
 static enum status read_names(const json_t *json, struct description *d)
@@ -199,7 +214,7 @@ static enum status read_names(const json_t *json, struct description *d)
     size_t bytes = 0;
     if (!format || strcmp(format, FORMAT) != 0)
         return bad("format");
-    if (!name || strlen(name) >= sizeof d->name)
+    if (!name || strlen(name) >= sizeof d->name || !is_printable(name))
         return bad("name");
     if (!nonce || sodium_hex2bin(d->nonce, sizeof d->nonce, nonce, strlen(nonce), NULL, &bytes, NULL) != 0 ||
         bytes != sizeof d->nonce)
