@@ -162,7 +162,7 @@ START_TEST(truncation_is_unbiased)
             for (int repeat = 0; repeat < rounds; repeat++) {
                 const int64_t low = (int64_t)(((uint64_t)part << shift) / 8);
                 for (size_t i = 0; i < BLOCK; i++)
-                    b.z[i] = (three_integer(1000) << shift) + low;
+                    b.z[i] = three_integer(1000) * ((int64_t)1 << shift) + low;
                 share(RANDOM);
                 draw_masks(RANDOM);
                 open_block(shift);
@@ -208,7 +208,7 @@ START_TEST(what_joins_after_the_shift_is_exact)
     static uint64_t after[2][BLOCK];
     for (int shift = 0; shift < SHIFTS; shift++) {
         for (size_t i = 0; i < BLOCK; i++) {
-            b.z[i] = three_integer(1000) << shift;
+            b.z[i] = three_integer(1000) * ((int64_t)1 << shift);
             after[0][i] = three_word();
             after[1][i] = (uint64_t)(int64_t)(i * 37) - after[0][i];
         }
