@@ -11,10 +11,10 @@ struct arguments {
     struct bench bench;
     struct local_links links; /* of --rate and --delay */
     bool json;
-    const char *html;
+    const char *html, *report;
 };
 
-enum { LINKS = 256, RATE, DELAY, RUNS, HTML };
+enum { LINKS = 256, RATE, DELAY, RUNS, HTML, REPORT };
 
 static const struct argp_option options[] = {
     {"model", 'm', "FOLDER", 0, "The model: a Hugging Face folder with the weights", 0},
@@ -27,6 +27,7 @@ static const struct argp_option options[] = {
     {"rate", RATE, "BITS", 0, "Measure a link of so many bits a second, too (1e9, 200M)", 0},
     {"delay", DELAY, "MS", 0, "The delay of that link, one way, in milliseconds", 0},
     {"html", HTML, "FILE", 0, "Write a page with charts", 0},
+    {"report", REPORT, "FILE", 0, "Write the JSON object, too", 0},
     {"json", 'j', NULL, 0, "Print a JSON object", 0},
     {0},
 };
@@ -102,6 +103,9 @@ static error_t parse(int key, char *argument, struct argp_state *state)
     case HTML:
         arguments->html = argument;
         return 0;
+    case REPORT:
+        arguments->report = argument;
+        return 0;
     case 'j':
         arguments->json = true;
         return 0;
@@ -144,6 +148,13 @@ static enum status write_page(const char *path, const json_t *report)
     return STATUS_OK;
 }
 
+static enum status write_report(const char *path, const json_t *report)
+{
+    if (json_dump_file(report, path, JSON_INDENT(1) | JSON_REAL_PRECISION(9)) == 0)
+        return STATUS_OK;
+    return status_fail(STATUS_IO, "cannot write %s: %s", path, strerror(errno));
+}
+
 int command_bench(int argc, char **argv)
 {
     struct arguments arguments = {
@@ -154,6 +165,8 @@ int command_bench(int argc, char **argv)
                                 : status_fail(STATUS_MEMORY, "out of memory for a report");
     if (!status && arguments.html)
         status = write_page(arguments.html, report);
+    if (!status && arguments.report)
+        status = write_report(arguments.report, report);
     if (!status && !arguments.json)
         bench_table(report);
     if (!status && arguments.json)
