@@ -90,34 +90,10 @@ static void check(const struct distill_options *o, struct argp_state *state)
         argp_error(state, "--task, --train, --dev and --out are needed");
 }
 
-static error_t parse(int key, char *argument, struct argp_state *state)
+static error_t parse_training(struct distill_options *o, int key, const char *argument,
+                              struct argp_state *state)
 {
-    struct distill_options *o = state->input;
     switch (key) {
-    case 't':
-        o->task = argument;
-        break;
-    case 'r':
-        o->train = argument;
-        break;
-    case 'd':
-        o->dev = argument;
-        break;
-    case 'o':
-        o->out = argument;
-        break;
-    case 'l':
-        o->length = distill_option_count(argument, 4, state, "length");
-        break;
-    case 's':
-        o->run.seed = distill_option_count(argument, 0, state, "seed");
-        break;
-    case 'j':
-        o->threads = (int)distill_option_count(argument, 1, state, "threads");
-        break;
-    case 'q':
-        o->run.quiet = true;
-        break;
     case KEY_BATCH:
         o->batch = distill_option_count(argument, 1, state, "batch");
         break;
@@ -150,11 +126,45 @@ static error_t parse(int key, char *argument, struct argp_state *state)
     case KEY_OVERWRITE:
         o->run.overwrite = true;
         break;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+    return 0;
+}
+
+static error_t parse(int key, char *argument, struct argp_state *state)
+{
+    struct distill_options *o = state->input;
+    switch (key) {
+    case 't':
+        o->task = argument;
+        break;
+    case 'r':
+        o->train = argument;
+        break;
+    case 'd':
+        o->dev = argument;
+        break;
+    case 'o':
+        o->out = argument;
+        break;
+    case 'l':
+        o->length = distill_option_count(argument, 4, state, "length");
+        break;
+    case 's':
+        o->run.seed = distill_option_count(argument, 0, state, "seed");
+        break;
+    case 'j':
+        o->threads = (int)distill_option_count(argument, 1, state, "threads");
+        break;
+    case 'q':
+        o->run.quiet = true;
+        break;
     case ARGP_KEY_END:
         check(o, state);
         break;
     default:
-        return ARGP_ERR_UNKNOWN;
+        return parse_training(o, key, argument, state);
     }
     return 0;
 }
