@@ -237,27 +237,97 @@ static enum status report(struct job *job, uint64_t done, bool last)
                                   (int)last, "received", (json_int_t)c->received_kind[NET_DEAL]));
 }
 
-/* P0 decides how many: as many as asked for, within its limit. */
-static enum status agree_on_count(struct job *job, uint64_t *count)
+/* ---- how many: as many as asked for, within P0's limit, of which all three have what is ready ---- */
+
+struct stock {
+    uint64_t ready; /* bundles ready here */
+    uint64_t first; /* no serial below this one is ready here */
+};
+
+static enum status own_stock(const struct job *job, struct stock *out)
 {
-    uint64_t asked = 0, ready = 0;
-    if (job->service->party != 0) {
-        json_t *message = NULL;
-        enum status status = message_receive(job->session, job->service->peer[0], NET_CONTROL, &message);
-        if (status == STATUS_OK)
-            status = message_number(message, "P0", "count", UINT32_MAX, count);
-        json_decref(message);
-        return status;
-    }
+    uint64_t mark;
+    struct store *store = job->service->store;
+    enum status status =
+        store_bundle_next(store, job->model->id, job->schedule->hash, &out->first, &mark, &out->ready);
+    if (status == STATUS_OK && !out->ready)
+        status = store_next_serial(store, job->model->id, job->schedule->hash, &out->first);
+    return status;
+}
+
+/* What one party lacks, because it was restarted, nobody can use: it is burnt everywhere and makes room. */
+static enum status burn_below(struct job *job, uint64_t first)
+{
+    if (first < 2)
+        return STATUS_OK;
+    return store_burn(job->service->store, job->model->id, job->schedule->hash, first - 1);
+}
+
+static enum status receive_stock(struct job *job, int party, struct stock *out)
+{
+    const char *from = job_peer_name(job, job->service->peer[party]);
+    json_t *message = NULL;
+    enum status status = message_receive(job->session, job->service->peer[party], NET_CONTROL, &message);
+    if (status == STATUS_OK)
+        status = message_number(message, from, "ready", INT64_MAX, &out->ready);
+    if (status == STATUS_OK)
+        status = message_number(message, from, "first", INT64_MAX, &out->first);
+    json_decref(message);
+    return status;
+}
+
+static enum status decide_count(struct job *job, uint64_t *count)
+{
     const uint64_t most = (uint64_t)job->service->config->bundles_max;
+    struct stock own, theirs;
+    uint64_t asked = 0, ready = 0;
     enum status status = message_number(job->request, job_peer_name(job, job->client), "count", UINT32_MAX, &asked);
+    if (status == STATUS_OK)
+        status = own_stock(job, &own);
+    for (int i = 1; status == STATUS_OK && i < 3; i++) {
+        status = receive_stock(job, i, &theirs);
+        if (status == STATUS_OK && theirs.first > own.first)
+            own.first = theirs.first;
+    }
+    if (status == STATUS_OK)
+        status = burn_below(job, own.first);
     if (status == STATUS_OK)
         status = ready_count(job, &ready);
     const uint64_t room = ready < most ? most - ready : 0;
     *count = asked < room ? asked : room;
     for (int i = 1; status == STATUS_OK && i < 3; i++)
         status = message_send(job->session, job->service->peer[i], NET_CONTROL,
-                              json_pack("{s:I}", "count", (json_int_t)*count));
+                              json_pack("{s:I, s:I}", "count", (json_int_t)*count, "first", (json_int_t)own.first));
+    return status;
+}
+
+static enum status follow_count(struct job *job, uint64_t *count)
+{
+    struct stock own;
+    uint64_t first = 0;
+    json_t *message = NULL;
+    enum status status = own_stock(job, &own);
+    if (status == STATUS_OK)
+        status = message_send(job->session, job->service->peer[0], NET_CONTROL,
+                              json_pack("{s:I, s:I}", "ready", (json_int_t)own.ready, "first", (json_int_t)own.first));
+    if (status == STATUS_OK)
+        status = message_receive(job->session, job->service->peer[0], NET_CONTROL, &message);
+    if (status == STATUS_OK)
+        status = message_number(message, "P0", "count", UINT32_MAX, count);
+    if (status == STATUS_OK)
+        status = message_number(message, "P0", "first", INT64_MAX, &first);
+    json_decref(message);
+    return status == STATUS_OK ? burn_below(job, first) : status;
+}
+
+static enum status agree_on_count(struct job *job, uint64_t *count)
+{
+    if (job->service->party != 0)
+        return follow_count(job, count);
+    /* Not while a bundle is dealt: what one party calls ready the others will have in a moment. */
+    pthread_mutex_lock(&job->service->deal);
+    const enum status status = decide_count(job, count);
+    pthread_mutex_unlock(&job->service->deal);
     return status;
 }
 

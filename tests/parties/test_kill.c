@@ -167,6 +167,37 @@ START_TEST(no_bundle_is_used_twice_and_none_half_written_is_ready_when_parties_a
 }
 END_TEST
 
+START_TEST(bundles_that_one_party_lost_make_room_for_new_ones)
+{
+    uint32_t dealt = 0;
+    parties_init(&parties, 3000, false);
+    for (int i = 0; i < 3; i++) {
+        parties.config[i].bundles_max = 3;
+        parties_start(&parties, i);
+    }
+    share_model();
+    ck_ok(deal_some(5, &dealt));
+    ck_assert_uint_eq(dealt, 3);
+    for (int victim = 0; victim < 3; victim++) {
+        parties_kill(&parties, victim);
+        parties_start(&parties, victim);
+        dealt = 0;
+        for (int tries = 0; tries < 20 && !dealt; tries++)
+            (void)!deal_some(3, &dealt);
+        ck_assert_uint_eq(dealt, 3);
+        ck_ok(ask_one());
+        ck_ok(deal_some(1, &dealt));
+        ck_assert_uint_eq(dealt, 1);
+    }
+    for (int i = 0; i < 3; i++)
+        ck_assert_int_eq(parties_stop(&parties, i), 0);
+    description_clear(&description);
+    folded_clear(&folded);
+    model_clear(&model);
+    parties_clear(&parties);
+}
+END_TEST
+
 int main(void)
 {
     if (sodium_init() < 0)
@@ -175,6 +206,7 @@ int main(void)
     TCase *tcase = tcase_create("SIGKILL");
     tcase_set_timeout(tcase, 900);
     tcase_add_test(tcase, no_bundle_is_used_twice_and_none_half_written_is_ready_when_parties_are_killed);
+    tcase_add_test(tcase, bundles_that_one_party_lost_make_room_for_new_ones);
     suite_add_tcase(suite, tcase);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);
