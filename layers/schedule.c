@@ -190,6 +190,10 @@ uint32_t gate_input(struct schedule *s, uint32_t rows, uint32_t cols, int frac, 
     return g ? open_gate(s, g, name, rows, cols, frac, frac) : 0;
 }
 
+/* Bits of a bias below the unit of its result: more would add nothing but size, and a masked integer is
+ * hidden the better the smaller it is. */
+#define BIAS_EXTRA 4
+
 /* Static weights of x W + b at bits_in = frac of x + frac of W; W may use up to the largest shift. */
 static int linear_weights(struct schedule *s, struct gate *g, uint32_t x, uint32_t cols, int frac,
                           const char *name)
@@ -199,7 +203,8 @@ static int linear_weights(struct schedule *s, struct gate *g, uint32_t x, uint32
     g->weight =
         schedule_weight(s, WEIGHT_MATRIX, in->cols, cols, frac + RING_SHIFT_MAX - x_frac, "%s weight", name);
     const int bits_in = x_frac + s->weight[g->weight].frac;
-    g->bias = schedule_weight(s, WEIGHT_BIAS, 1, cols, bits_in, "%s bias", name);
+    const int bias_most = bits_in < frac + BIAS_EXTRA ? bits_in : frac + BIAS_EXTRA;
+    g->bias = schedule_weight(s, WEIGHT_BIAS, 1, cols, bias_most, "%s bias", name);
     g->bias_up = bits_in - s->weight[g->bias].frac;
     return bits_in;
 }

@@ -52,9 +52,9 @@ static void plan(struct trial *t, uint32_t x, uint32_t residual, int frac, const
     const struct tensor *in = &t->schedule.tensor[x];
     t->frac[w] = frac + RING_SHIFT_MAX - in->frac - less[0];
     const int bits_in = in->frac + t->frac[w], limit = RING_RANGE_BITS + bits_in - frac;
-    t->frac[w + 1] = bits_in - less[1];
+    t->frac[w + 1] = (bits_in < frac + 4 ? bits_in : frac + 4) - less[1];
     t->bound[w] = largest(limit - 1, x_bits, in->cols);
-    t->bound[w + 1] = largest(limit - 2, less[1], 1);
+    t->bound[w + 1] = largest(limit - 2, bits_in - t->frac[w + 1], 1);
     if (residual == SCHEDULE_NONE)
         return;
     t->frac[w + 2] = bits_in - t->schedule.tensor[residual].frac - less[2];
