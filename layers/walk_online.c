@@ -182,8 +182,10 @@ static enum status queue_opening(struct online *o, uint32_t number, struct ring_
     enum status status = make_output(e, g, n);
     if (status == STATUS_OK)
         status = after_shift(o, g, &after, n);
-    if (status != STATUS_OK)
+    if (status != STATUS_OK) {
+        pool_give(after, n * sizeof *after);
         return status;
+    }
     uint64_t *t = (uint64_t *)e->tensor[g->out].m;
     opening_share(t, z, n, g->shift, e->party, e->clear ? NULL : e->tensor[g->out].l, after);
     pool_give(after, n * sizeof *after);
