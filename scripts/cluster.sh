@@ -310,7 +310,7 @@ if [ "$command" = start ]; then
 fi
 [ -d "$dir" ] || fail "$dir is no cluster"
 dir=$(cd "$dir" && pwd)
-find_trefoil
+[ "$command" = stop ] || find_trefoil
 case $command in
 start) start ;;
 stop)

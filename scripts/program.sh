@@ -30,19 +30,30 @@ show_help() {
     exit 0
 }
 
-find_trefoil() {
+# Sets trefoil; fails if there is none.
+look_for_trefoil() {
     trefoil=
     for candidate in "${TREFOIL_PROGRAM:-}" "${TREFOIL_BUILD_DIR:+$TREFOIL_BUILD_DIR/trefoil}" \
         "${top:+$top/build/demo/trefoil}" "${top:+$top/trefoil}" "${top:+$top/build/trefoil}" \
         "${top:+$top/build/check/trefoil}" "$here/../../../bin/trefoil"; do
         if [ -n "$candidate" ] && [ -x "$candidate" ]; then
             trefoil=$(cd "$(dirname "$candidate")" && pwd)/$(basename "$candidate")
-            return
+            return 0
         fi
     done
     # shellcheck disable=SC2034 # used where this is sourced
-    trefoil=$(command -v trefoil) ||
-        fail "there is no trefoil program here; build it (scripts/build.sh) or set TREFOIL_BUILD_DIR"
+    trefoil=$(command -v trefoil)
+}
+
+# In a source tree that has not been built, it is built.
+find_trefoil() {
+    if look_for_trefoil; then
+        return
+    fi
+    [ -n "$top" ] || fail "there is no trefoil program here; set TREFOIL_PROGRAM"
+    echo "building trefoil in $top/build/demo" >&2
+    "$here/build.sh" >&2
+    look_for_trefoil || fail "there is no trefoil program in $top/build/demo"
 }
 
 # A number option: whole and positive.
