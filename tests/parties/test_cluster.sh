@@ -153,4 +153,5 @@ expect 0 "and the model is still there" infer --text good --json
 expect 0 "a model is removed" "$trefoil" remove --cluster "$cluster" --name sst2-tiny
 expect 1 "and then it is gone" infer --text good
 expect 0 "the cluster stops" "$source/scripts/cluster.sh" stop "$cluster"
+! grep -F Sanitizer "$cluster"/log/*.log || wrong "a sanitizer had something to say"
 echo "$passed facts"
