@@ -84,6 +84,23 @@ static enum status check_ranges(const struct schedule *s, const struct range *ra
     return STATUS_OK;
 }
 
+/* v rounded away from, or towards, zero to four significant bits. */
+static double coarse(double v, bool away)
+{
+    int exponent;
+    const double mantissa = ldexp(frexp(v, &exponent), 4);
+    return ldexp(away ? ceil(mantissa) : floor(mantissa), exponent - 4);
+}
+
+/* A description is public: its ranges say no more about the weights and the texts than the scales need. */
+static void round_ranges(struct range *range, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        range[i].largest = coarse(range[i].largest, true);
+        range[i].smallest = range[i].smallest > 0 ? coarse(range[i].smallest, false) : 0;
+    }
+}
+
 static enum status choose_weight_scales(const struct model *m, const struct folded *folded, struct description *out)
 {
     struct schedule s;
@@ -142,6 +159,8 @@ enum status model_calibrate(const struct model *m, const struct folded *folded, 
         status = status_fail(STATUS_INPUT, "no text to calibrate on has two tokens or more");
     if (status == STATUS_OK)
         status = check_ranges(&s, out->range);
+    if (status == STATUS_OK)
+        round_ranges(out->range, out->ranges);
     if (status == STATUS_OK)
         status = choose_weight_scales(m, folded, out);
     schedule_clear(&s);

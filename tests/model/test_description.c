@@ -160,6 +160,21 @@ START_TEST(a_changed_range_changes_the_hash)
 }
 END_TEST
 
+/* Two numbers a tensor are public: they say four bits each, and no sign. */
+START_TEST(ranges_tell_no_more_than_scales_need)
+{
+    for (uint32_t i = 0; i < d.ranges; i++) {
+        const double values[2] = {d.range[i].largest, d.range[i].smallest};
+        for (int k = 0; k < 2; k++) {
+            int exponent;
+            const double mantissa = 16 * frexp(values[k], &exponent);
+            ck_assert(values[k] >= 0);
+            ck_assert_double_eq(mantissa, (double)(int)mantissa);
+        }
+    }
+}
+END_TEST
+
 START_TEST(an_upload_under_another_nonce_is_another_model)
 {
     unsigned char id[2][MODEL_ID_BYTES];
@@ -383,6 +398,7 @@ int main(void)
     tcase_add_test(tests, everyone_compiles_the_same_schedule);
     tcase_add_test(tests, a_schedule_of_anything_else_has_another_hash);
     tcase_add_test(tests, a_changed_range_changes_the_hash);
+    tcase_add_test(tests, ranges_tell_no_more_than_scales_need);
     tcase_add_test(tests, an_upload_under_another_nonce_is_another_model);
     tcase_add_test(tests, a_mutated_description_never_crashes_who_reads_it);
     tcase_add_test(tests, names_and_labels_with_control_characters_are_refused);
