@@ -422,6 +422,30 @@ START_TEST(texts_of_every_length_fit_every_bucket)
 }
 END_TEST
 
+/* A peer's numbers cannot be told from right ones. They must not do more than make the answer wrong. */
+START_TEST(whatever_the_other_evaluator_sends_ends_in_a_status)
+{
+    struct model m;
+    struct texts texts;
+    struct student s;
+    struct model_config c = small_config();
+    c.learned_c = true;
+    three_seed(46);
+    ck_ok(random_model_make(&m, &c, 8));
+    make_texts(&texts, &m);
+    student_calibrate(&s, &m, texts.sample, SAMPLES);
+    student_compile(&s, 8, 1, TUNE_LAN);
+    student_embed(&s, texts.sample);
+    for (int hostile = 1; hostile <= 3; hostile++) {
+        three_offline(&s.three);
+        const enum status status = three_online_hostile(&s.three, (const int64_t *const *)s.input, hostile);
+        ck_assert_msg(status == STATUS_OK || status == STATUS_RANGE, "%s", status_name(status));
+    }
+    student_close(&s);
+    model_clear(&m);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("functions");
@@ -437,6 +461,7 @@ int main(void)
     tcase_add_test(tests, learned_coefficients_fold_into_the_weights_around_the_square);
     tcase_add_test(tests, padded_keys_weigh_exactly_nothing);
     tcase_add_test(tests, texts_of_every_length_fit_every_bucket);
+    tcase_add_test(tests, whatever_the_other_evaluator_sends_ends_in_a_status);
     suite_add_tcase(suite, tests);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);

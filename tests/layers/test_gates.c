@@ -407,6 +407,42 @@ START_TEST(large_tensors_survive_several_bundles)
 }
 END_TEST
 
+/* The ends of the range where a masked value should be: arithmetic wraps, and nothing else happens. */
+START_TEST(products_of_what_no_honest_evaluator_sends_are_defined)
+{
+    three_seed(12);
+    for (int hostile = 1; hostile <= 3; hostile++) {
+        struct trial t;
+        const struct heads h = {1, 2, 4, 4, 3};
+        const int less[3] = {2, 2, 2};
+        struct multiply m = plain;
+        trial_start(&t, 4, 1);
+        m.x = m.add = trial_input(&t, 4, 6, 12, 1 << 12);
+        m.y = trial_input(&t, 4, 6, 12, 1 << 12);
+        m.negate = true;
+        m.constant = 1;
+        m.frac = 10;
+        const uint32_t mu = trial_input(&t, 4, 1, 0, 1);
+        const uint32_t product = gate_multiply(&t.schedule, &m, "product");
+        gate_square(&t.schedule, product, 1, 10, "square");
+        gate_square_sum(&t.schedule, product, 1, 10, "sum");
+        gate_shift(&t.schedule, product, 3, "shifted");
+        gate_select(&t.schedule, product, 1, "selected");
+        t.frac[0] = 20;
+        t.bound[0] = 5;
+        const uint32_t scores = gate_scores(&t.schedule, product, m.y, h, 0, true, 10, "scores");
+        const uint32_t context = gate_context(&t.schedule, scores, m.y, h, 10, "context");
+        gate_row_dot(&t.schedule, scores, mu, h, 10, "row dot");
+        trial_linear(&t, &(struct linear){context, product, 6, 10}, less, 12, "linear");
+        trial_output(&t, context, 2, 16, 12);
+        trial_finish(&t);
+        three_offline(&t.three);
+        ck_assert_int_eq(three_online_hostile(&t.three, (const int64_t *const *)t.input, hostile), STATUS_OK);
+        trial_end(&t);
+    }
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("gates");
@@ -426,6 +462,7 @@ int main(void)
     tcase_add_test(tests, centred_rows_add_up_to_nothing);
     tcase_add_test(tests, two_bundles_open_the_same_input_under_different_masks);
     tcase_add_test(tests, large_tensors_survive_several_bundles);
+    tcase_add_test(tests, products_of_what_no_honest_evaluator_sends_are_defined);
     suite_add_tcase(suite, tests);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);

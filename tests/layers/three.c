@@ -315,6 +315,20 @@ static enum status queue_sum(void *context, uint64_t *values, size_t count)
     return STATUS_OK;
 }
 
+/* What P1 made of what P2 sent, spoiled. */
+static void spoil(const struct three *t, struct three_queued *q)
+{
+    for (size_t j = 0; q->sum && j < q->bytes / sizeof *q->sum; j++) {
+        const uint64_t word = three_word();
+        if (t->hostile == 3)
+            q->sum[j] = ((uint64_t)1 << 63) - (word & 1);
+        else
+            q->sum[j] += word >> (t->hostile == 1 ? 24 : 2);
+    }
+    if (!q->sum)
+        three_bytes(q->receive, q->bytes);
+}
+
 /* Both wait here, so whoever comes second may copy for both. */
 static enum status swap(struct three *t, uint32_t round)
 {
@@ -331,6 +345,8 @@ static enum status swap(struct three *t, uint32_t round)
             memcpy(a->queue[i].receive, b->queue[i].send, b->queue[i].bytes);
             memcpy(b->queue[i].receive, a->queue[i].send, a->queue[i].bytes);
         }
+        if (t->hostile)
+            spoil(t, &a->queue[i]);
         a->round_sent[round] += a->queue[i].bytes;
         b->round_sent[round] += b->queue[i].bytes;
     }
@@ -395,7 +411,7 @@ void three_deal(struct three *t)
                                                    .keep = keep,
                                                    .load = load,
                                                    .queue = queue,
-                                .queue_sum = queue_sum,
+                                                   .queue_sum = queue_sum,
                                                    .exchange = exchange,
                                                    .context = &t->party[p]};
     ck_ok(walk_deal(&dealer));
@@ -477,6 +493,10 @@ static void run_both(struct three *t)
     pthread_t thread[3];
     t->ended = false;
     for (int p = 1; p < 3; p++) {
+        t->party[p].queued = 0;
+        t->party[p].arrived = false;
+    }
+    for (int p = 1; p < 3; p++) {
         t->party[p].rounds = 0;
         memset(t->party[p].round_sent, 0, (t->schedule.rounds + 1) * sizeof(uint64_t));
         ck_assert_int_eq(pthread_create(&thread[p], NULL, run_party, &t->party[p]), 0);
@@ -484,7 +504,7 @@ static void run_both(struct three *t)
     for (int p = 1; p < 3; p++)
         pthread_join(thread[p], NULL);
     for (int p = 1; p < 3; p++) {
-        ck_assert_msg(t->party[p].status == STATUS_OK, "P%d: %s", p, t->party[p].message);
+        ck_assert_msg(t->hostile || t->party[p].status == STATUS_OK, "P%d: %s", p, t->party[p].message);
         t->party[p].sent = 0;
         for (uint32_t r = 0; r < t->schedule.rounds; r++)
             t->party[p].sent += t->party[p].round_sent[r];
@@ -513,6 +533,16 @@ void three_online(struct three *t, const int64_t *const *input, int64_t *output)
         free(share[p]);
         free(t->party[p].output);
     }
+}
+
+enum status three_online_hostile(struct three *t, const int64_t *const *input, int hostile)
+{
+    int64_t output[1024];
+    ck_assert_uint_le(outputs(&t->schedule), 1024);
+    t->hostile = hostile;
+    three_online(t, input, output);
+    t->hostile = 0;
+    return t->party[1].status;
 }
 
 /* ---- the other walks ---- */

@@ -92,6 +92,8 @@ struct three {
     pthread_cond_t change;
     uint32_t generation;
     bool ended;
+    int hostile; /* P2's messages become noise: 1 of 40 bits, 2 of 62 bits, 3 the ends of the range; 0: they
+                    stay */
 };
 
 /* weight: [schedule->weights], integers at their scales; they and the schedule must outlive the three. */
@@ -107,6 +109,8 @@ void three_prepare(struct three *three);
 /* Spends the bundle. input: integers of each GATE_INPUT, in their order; output: the logits at their scale.
  */
 void three_online(struct three *three, const int64_t *const *input, int64_t *output);
+/* The same while P2 is hostile: how P1's walk ended. */
+enum status three_online_hostile(struct three *three, const int64_t *const *input, int hostile);
 void three_fixed(struct three *three, const int64_t *const *input, int64_t *output);
 /* Every value is taken from integers at the tensor's scale. output [of GATE_OUTPUT] may be NULL. */
 void three_clear(struct three *three, const int64_t *const *input, double *output);
