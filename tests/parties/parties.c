@@ -88,38 +88,66 @@ void parties_init(struct parties *p, int timeout_ms, bool inproc)
         fill_config(p, i);
 }
 
-static struct service *running;
+/* ---- processes: the real program, so that nothing of this one's threads or locks is in them ---- */
 
-static void stop_running(int number)
+static FILE *create(const char *path)
 {
-    (void)number;
-    service_stop(running);
+    const int file = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    ck_assert_int_ge(file, 0);
+    return fdopen(file, "w");
 }
 
-static void serve(const struct config *config, const char *log)
+/* FOLDER/P<number>.conf and .key, as the config in memory has it. */
+static void write_config(const struct parties *p, int number)
+{
+    const struct config *c = &p->config[number];
+    char path[300];
+    snprintf(path, sizeof path, "%s/%s.key", p->folder, names[number]);
+    FILE *file = create(path);
+    fprintf(file, "%s\n", c->secret_key);
+    ck_assert_int_eq(fclose(file), 0);
+    snprintf(path, sizeof path, "%s/%s.conf", p->folder, names[number]);
+    file = create(path);
+    fprintf(file,
+            "name = \"%s\"; role = \"%s\"; key_file = \"%s.key\"; listen = \"%s\"; store = \"%s\";\n"
+            "store_size = \"%llu\"; timeout_ms = %d; threads = %d; requests_max = %d; bundles_max = %d;\npeers = (\n",
+            c->name, names[number], names[number], c->listen, c->store, (unsigned long long)c->store_bytes, c->timeout_ms,
+            c->threads, c->requests_max, c->bundles_max);
+    for (uint32_t i = 0; i < c->peers; i++) {
+        const struct net_peer *peer = &c->peer[i];
+        fprintf(file, "%s{ name = \"%s\"; role = \"%s\"; key = \"%s\";", i ? ",\n" : "", peer->name,
+                peer->role == NET_ROLE_OWNER ? "owner" : names[peer->role], peer->public_key);
+        if (peer->endpoint)
+            fprintf(file, " endpoint = \"%s\";", peer->endpoint);
+        fprintf(file, " }");
+    }
+    fprintf(file, " );\n");
+    ck_assert_int_eq(fclose(file), 0);
+}
+
+/* Between fork and exec only what is safe while other threads hold locks. */
+static void become(const char *program, const char *config, const char *log)
 {
     const int file = open(log, O_WRONLY | O_CREAT | O_APPEND, 0600);
+    dup2(file, STDOUT_FILENO);
     dup2(file, STDERR_FILENO);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    enum status status = service_open(&running, config, NULL);
-    if (status == STATUS_OK) {
-        signal(SIGTERM, stop_running);
-        status = service_run(running);
-    }
-    if (status != STATUS_OK)
-        fprintf(stderr, "%s: %s: %s\n", config->name, status_name(status), status_message());
-    service_close(&running);
-    _exit(status == STATUS_OK ? 0 : 1);
+    execl(program, program, "party", "--config", config, (char *)NULL);
+    _exit(127);
 }
 
 void parties_start(struct parties *p, int number)
 {
-    char log[300];
+    char log[300], config[300];
+    const char *program = getenv("TREFOIL_PROGRAM");
+    ck_assert_msg(program && access(program, X_OK) == 0, "TREFOIL_PROGRAM does not name the trefoil program");
     snprintf(log, sizeof log, "%s/%s.log", p->folder, names[number]);
+    snprintf(config, sizeof config, "%s/%s.conf", p->folder, names[number]);
+    write_config(p, number);
     const pid_t child = fork();
     ck_assert_int_ge(child, 0);
     if (child == 0)
-        serve(&p->config[number], log);
+        become(program, config, log);
     p->process[number] = child;
 }
 
