@@ -43,7 +43,9 @@ count_tests() {
         said=$(sed -n 's/.*Checks: \([0-9]*\), Failures: \([0-9]*\), Errors: \([0-9]*\)$/\1 \2 \3/p' "$log")
         if [ -n "$said" ]; then
             echo "$said"
-        elif grep -q '^:test-result: \(PASS\|SKIP\)' "$result"; then
+        elif grep -q '^:test-result: SKIP' "$result"; then
+            echo "0 0 0"
+        elif grep -q '^:test-result: PASS' "$result"; then
             echo "1 0 0"
         else
             echo "1 1 0"
