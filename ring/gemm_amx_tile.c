@@ -2,9 +2,9 @@
  *
  * There are eight tile registers and ten diagonals, so the limb products go in two passes over the inner
  * dimension: the high diagonals 5..9 (34 products a step), then the low ones 0..4 (15), backwards. In each,
- * five registers accumulate, two hold neighbouring limbs of A and one takes the limbs of B in turn: a limb of
- * B meets both, which lands on neighbouring diagonals. The order is such that each change of the limbs of A
- * keeps that of B: 37 tile loads for 49 products.
+ * five registers accumulate and three hold limbs of A and B. The order of the products was found by a search:
+ * such that few limbs are loaded more than once (35 tile loads for 49 products), never two for one product,
+ * and those of a step that are new are spread over it, since they come from the second-level cache.
  *
  * The multiplier is busy for 16 cycles a product, and everything else has to fit beside it:
  *   - the tile before is added up, a row at a time;
@@ -121,9 +121,17 @@ struct meanwhile {
     size_t far_lines; /* to fetch at each place for it, FAR_PLACES a step */
 };
 
+#define HIGH_PRODUCTS 34
+#define LOW_PRODUCTS 15
 #define FINISH_PLACES 4 /* in a high step */
 #define FETCH_PLACES 2  /* in a low step */
-#define FAR_PLACES 16   /* in both together */
+#define FAR_PLACES 16   /* in a step of both: 11 and 5 */
+
+/* Whether one of some places that are spread over the products follows the one with this number. */
+INLINE bool is_place(int number, int places, int products)
+{
+    return (number + 1) * places / products != number * places / products;
+}
 
 INLINE void fetch_far(struct meanwhile *m)
 {
@@ -134,142 +142,115 @@ INLINE void fetch_far(struct meanwhile *m)
 INLINE void fetch_rows(struct meanwhile *m)
 {
     for (size_t i = 0; i < m->rows && m->unfetched != 0; i++, m->unfetched--) {
-        _mm_prefetch((const char *)m->c.lo, _MM_HINT_T1);
-        _mm_prefetch((const char *)(m->c.lo + 8), _MM_HINT_T1);
-        _mm_prefetch((const char *)m->c.hi, _MM_HINT_T1);
+        _mm_prefetch((const char *)m->c.lo, _MM_HINT_T0);
+        _mm_prefetch((const char *)(m->c.lo + 8), _MM_HINT_T0);
+        _mm_prefetch((const char *)m->c.hi, _MM_HINT_T0);
         m->c = ring_wide_at(m->c, m->ldc);
     }
 }
 
-/* Part at of 20 of the limbs of B that the next step needs, all of them in their order of use; and something
- * far. */
-INLINE void fetch_high(struct meanwhile *m, const uint8_t *b, int at)
+/* After each product: a part of the limbs of B that the next step needs, in the order in which it takes them;
+ * and what else is due. */
+INLINE void after_high(struct meanwhile *m, const uint8_t *b, int number)
 {
-    static const uint8_t order[LIMBS] = {7, 4, 5, 6, 2, 3, 1, 0};
+    static const uint8_t order[LIMBS] = {0, 1, 2, 3, 4, 5, 6, 7};
     const int lines = LIMBS * TILE / 64;
-    for (int i = at * lines / 20; i < (at + 1) * lines / 20; i++)
+    for (int i = number * lines / HIGH_PRODUCTS; i < (number + 1) * lines / HIGH_PRODUCTS; i++)
         _mm_prefetch((const char *)b + order[i / 16] * TILE + i % 16 * 64, _MM_HINT_T0);
-    if (at % 2 == 0)
+    if (is_place(number, 11, HIGH_PRODUCTS))
         fetch_far(m);
+    if (is_place(number, FINISH_PLACES, HIGH_PRODUCTS))
+        finish_rows(m->work, m->rows);
 }
 
-/* The same, of nine, for the low diagonals and limbs. */
-INLINE void fetch_low(struct meanwhile *m, const uint8_t *b, int at)
+INLINE void after_low(struct meanwhile *m, const uint8_t *b, int number)
 {
+    static const uint8_t order[5] = {3, 4, 2, 1, 0};
     const int lines = 5 * TILE / 64;
-    for (int i = at * lines / 9; i < (at + 1) * lines / 9; i++)
-        _mm_prefetch((const char *)b + i * 64, _MM_HINT_T0);
-    if (at % 3 != 2)
+    for (int i = number * lines / LOW_PRODUCTS; i < (number + 1) * lines / LOW_PRODUCTS; i++)
+        _mm_prefetch((const char *)b + order[i / 16] * TILE + i % 16 * 64, _MM_HINT_T0);
+    if (is_place(number, 5, LOW_PRODUCTS))
         fetch_far(m);
+    if (is_place(number, FETCH_PLACES, LOW_PRODUCTS))
+        fetch_rows(m);
 }
 
-/* Register numbers must be literals, hence macros. 0..4 accumulate, 5 and 6 hold limbs i and i + 1 of A, 7
- * takes a limb j of B, which meets both (BOTH), or one of them where the other product belongs to the other
- * pass. UU, SU and US: both limbs unsigned, that of A signed, that of B signed. */
-#define UU(sum, left) _tile_dpbuud(sum, left, 7)
-#define SU(sum, left) _tile_dpbsud(sum, left, 7)
-#define US(sum, left) _tile_dpbusd(sum, left, 7)
-#define A_LIMBS(i)                    \
-    _tile_loadd(5, a + (i)*TILE, 64); \
-    _tile_loadd(6, a + ((i) + 1) * TILE, 64)
-#define B_LIMB(j) _tile_loadd(7, b + (j)*TILE, 64)
-#define BOTH_AGAIN(kind0, sum0, kind1, sum1) \
-    kind1(sum1, 6);                          \
-    kind0(sum0, 5)
-#define FIRST_AGAIN(kind0, sum0) kind0(sum0, 5)
-#define BOTH(j, kind0, sum0, kind1, sum1) \
-    B_LIMB(j);                            \
-    kind1(sum1, 6);                       \
-    kind0(sum0, 5)
-#define FIRST(j, kind0, sum0) \
-    B_LIMB(j);                \
-    kind0(sum0, 5)
-#define SECOND(j, kind1, sum1) \
-    B_LIMB(j);                 \
-    kind1(sum1, 6)
+/* Register numbers must be literals, hence macros. Registers 0..4 accumulate, 5..7 take limbs of A and B in
+ * turn. HIGH and LOW: signedness of the limbs of A and B, number of the product, sum, limb of A, limb of B.
+ */
+#define A_LIMB(reg, i) _tile_loadd(reg, a + (i)*TILE, 64)
+#define B_LIMB(reg, j) _tile_loadd(reg, b + (j)*TILE, 64)
+#define STORE_NOWHERE(reg) _tile_stored(reg, m->work->dummy, 64)
+#define HIGH(kind, number, sum, left, right) \
+    _tile_dpb##kind##d(sum, left, right);    \
+    after_high(m, next_b, number)
+#define LOW(kind, number, sum, left, right) \
+    _tile_dpb##kind##d(sum, left, right);   \
+    after_low(m, next_b, number)
+
+/* A line a product. */
+/* clang-format off */
 
 /* Diagonals 5..9 in registers 0..4. */
 INLINE void high_step(struct meanwhile *m, const uint8_t *a, const uint8_t *b, const uint8_t *next_b)
 {
-    A_LIMBS(0);
-    BOTH(7, US, 2, US, 3);
-    fetch_high(m, next_b, 0);
-    SECOND(4, UU, 0);
-    fetch_high(m, next_b, 1);
-    BOTH(5, UU, 0, UU, 1);
-    fetch_high(m, next_b, 2);
-    BOTH(6, UU, 1, UU, 2);
-    fetch_high(m, next_b, 3);
-    finish_rows(m->work, m->rows);
-    A_LIMBS(2);
-    BOTH_AGAIN(UU, 3, UU, 4);
-    _tile_stored(5, m->work->dummy, 64);
-    fetch_high(m, next_b, 4);
-    FIRST(7, US, 4);
-    fetch_high(m, next_b, 5);
-    SECOND(2, UU, 0);
-    fetch_high(m, next_b, 6);
-    BOTH(3, UU, 0, UU, 1);
-    fetch_high(m, next_b, 7);
-    BOTH(4, UU, 1, UU, 2);
-    fetch_high(m, next_b, 8);
-    BOTH(5, UU, 2, UU, 3);
-    fetch_high(m, next_b, 9);
-    finish_rows(m->work, m->rows);
-    A_LIMBS(4);
-    FIRST_AGAIN(UU, 4);
-    fetch_high(m, next_b, 10);
-    BOTH(4, UU, 3, UU, 4);
-    fetch_high(m, next_b, 11);
-    BOTH(3, UU, 2, UU, 3);
-    fetch_high(m, next_b, 12);
-    BOTH(2, UU, 1, UU, 2);
-    fetch_high(m, next_b, 13);
-    BOTH(1, UU, 0, UU, 1);
-    fetch_high(m, next_b, 14);
-    SECOND(0, UU, 0);
-    fetch_high(m, next_b, 15);
-    finish_rows(m->work, m->rows);
-    A_LIMBS(6);
-    BOTH_AGAIN(UU, 1, SU, 2);
-    fetch_high(m, next_b, 16);
-    BOTH(1, UU, 2, SU, 3);
-    fetch_high(m, next_b, 17);
-    BOTH(2, UU, 3, SU, 4);
-    fetch_high(m, next_b, 18);
-    FIRST(3, UU, 4);
-    fetch_high(m, next_b, 19);
-    finish_rows(m->work, m->rows);
+    A_LIMB(5, 6); B_LIMB(6, 0); HIGH(uu, 0, 1, 5, 6);
+    A_LIMB(7, 7); HIGH(su, 1, 2, 7, 6);
+    B_LIMB(6, 1); HIGH(su, 2, 3, 7, 6);
+    HIGH(uu, 3, 2, 5, 6);
+    B_LIMB(6, 2); HIGH(uu, 4, 3, 5, 6);
+    HIGH(su, 5, 4, 7, 6);
+    A_LIMB(7, 5); HIGH(uu, 6, 2, 7, 6);
+    B_LIMB(6, 0); HIGH(uu, 7, 0, 7, 6);
+    B_LIMB(6, 3); HIGH(uu, 8, 4, 5, 6);
+    HIGH(uu, 9, 3, 7, 6);
+    A_LIMB(5, 4); HIGH(uu, 10, 2, 5, 6);
+    B_LIMB(6, 1); HIGH(uu, 11, 1, 7, 6);
+    STORE_NOWHERE(5); HIGH(uu, 12, 0, 5, 6);
+    B_LIMB(6, 4); HIGH(uu, 13, 4, 7, 6);
+    A_LIMB(7, 1); HIGH(uu, 14, 0, 7, 6);
+    HIGH(uu, 15, 3, 5, 6);
+    B_LIMB(6, 5); HIGH(uu, 16, 4, 5, 6);
+    HIGH(uu, 17, 1, 7, 6);
+    B_LIMB(7, 2); HIGH(uu, 18, 1, 5, 7);
+    A_LIMB(5, 3); HIGH(uu, 19, 0, 5, 7);
+    A_LIMB(7, 0); HIGH(uu, 20, 0, 7, 6);
+    HIGH(uu, 21, 3, 5, 6);
+    A_LIMB(7, 2); HIGH(uu, 22, 2, 7, 6);
+    B_LIMB(6, 3); HIGH(uu, 23, 0, 7, 6);
+    HIGH(uu, 24, 1, 5, 6);
+    B_LIMB(6, 4); HIGH(uu, 25, 2, 5, 6);
+    HIGH(uu, 26, 1, 7, 6);
+    B_LIMB(6, 6); HIGH(uu, 27, 4, 5, 6);
+    B_LIMB(5, 7); HIGH(us, 28, 4, 7, 5);
+    HIGH(uu, 29, 3, 7, 6);
+    A_LIMB(7, 1); HIGH(uu, 30, 2, 7, 6);
+    HIGH(us, 31, 3, 7, 5);
+    A_LIMB(7, 0); HIGH(us, 32, 2, 7, 5);
+    HIGH(uu, 33, 1, 7, 6);
 }
 
 /* Diagonals 0..4 in registers 0..4. */
 INLINE void low_step(struct meanwhile *m, const uint8_t *a, const uint8_t *b, const uint8_t *next_b)
 {
-    A_LIMBS(0);
-    FIRST(4, UU, 4);
-    _tile_stored(5, m->work->dummy, 64);
-    fetch_low(m, next_b, 0);
-    BOTH(3, UU, 3, UU, 4);
-    fetch_low(m, next_b, 1);
-    BOTH(0, UU, 0, UU, 1);
-    fetch_low(m, next_b, 2);
-    BOTH(1, UU, 1, UU, 2);
-    fetch_low(m, next_b, 3);
-    BOTH(2, UU, 2, UU, 3);
-    fetch_low(m, next_b, 4);
-    fetch_rows(m);
-    A_LIMBS(2);
-    FIRST_AGAIN(UU, 4);
-    fetch_low(m, next_b, 5);
-    BOTH(1, UU, 3, UU, 4);
-    fetch_low(m, next_b, 6);
-    BOTH(0, UU, 2, UU, 3);
-    fetch_low(m, next_b, 7);
-    _tile_loadd(5, a + 4 * TILE, 64);
-    FIRST_AGAIN(UU, 4);
-    fetch_low(m, next_b, 8);
-    fetch_rows(m);
+    A_LIMB(5, 0); B_LIMB(6, 3); LOW(uu, 0, 3, 5, 6);
+    B_LIMB(7, 4); LOW(uu, 1, 4, 5, 7);
+    A_LIMB(7, 1); LOW(uu, 2, 4, 7, 6);
+    B_LIMB(6, 2); LOW(uu, 3, 3, 7, 6);
+    LOW(uu, 4, 2, 5, 6);
+    B_LIMB(6, 1); STORE_NOWHERE(7); LOW(uu, 5, 2, 7, 6);
+    B_LIMB(7, 0); LOW(uu, 6, 0, 5, 7);
+    LOW(uu, 7, 1, 5, 6);
+    A_LIMB(5, 3); LOW(uu, 8, 4, 5, 6);
+    LOW(uu, 9, 3, 5, 7);
+    A_LIMB(5, 2); LOW(uu, 10, 3, 5, 6);
+    A_LIMB(6, 4); LOW(uu, 11, 4, 6, 7);
+    LOW(uu, 12, 2, 5, 7);
+    A_LIMB(6, 1); LOW(uu, 13, 1, 6, 7);
+    B_LIMB(7, 2); LOW(uu, 14, 4, 5, 7);
 }
+
+/* clang-format on */
 
 INLINE void clear_sums(void)
 {
