@@ -50,8 +50,9 @@ STATUS_MUST_USE enum status ring_gemm(struct ring_wide c, size_t ldc, size_t m, 
  * NULL: no more. For measuring; costs nothing while it is off. */
 void ring_gemm_watch(double *seconds);
 
-/* Byte products a second of this thread's AMX unit, measured for about so many seconds by a loop that only multiplies; 0
- * where there is none. 49 of them make one ring product. */
+/* Byte products a second of this thread's AMX unit, measured for about so many seconds by a loop that only
+ * multiplies; 0 where there is none. 49 of them make one ring product. The clock depends on what else runs:
+ * for the peak at the clock that a kernel has, take a slice of 0.0001 s right after the kernel. */
 double ring_gemm_peak(double seconds);
 
 /* The same by three loops in 128-bit integers; the definition. b is [k][n], rows ldb apart. */

@@ -19,8 +19,10 @@ void *gemm_allocate(size_t bytes)
     if (posix_memalign(&data, large ? LARGE_PAGE : GEMM_ALIGNMENT, bytes) != 0)
         return NULL;
 #ifdef MADV_HUGEPAGE
-    if (large)
-        (void)madvise(data, bytes, MADV_HUGEPAGE); /* advice only */
+    if (large) { /* advice only; and a core dump must not hold shares */
+        (void)madvise(data, bytes, MADV_HUGEPAGE);
+        (void)madvise(data, bytes, MADV_DONTDUMP);
+    }
 #endif
     return data;
 }
