@@ -1,8 +1,8 @@
 /* Mask streams: pseudorandom bytes that two parties can make alike, addressed by name (DESIGN section 2).
  *
  * A stream is ChaCha20 under a key that hashes the whole name of what it is for:
- *     key = BLAKE2b-256(key = the pair's secret of one bundle, "trefoil stream 1" | bundle name | gate | purpose)
- * so a stream belongs to one gate and one purpose of one bundle, and no position is ever carried on.
+ *     key = BLAKE2b-256(key = the pair's secret of one bundle, "trefoil stream 1" | bundle name | gate |
+ * purpose) so a stream belongs to one gate and one purpose of one bundle, and no position is ever carried on.
  * The names are hashed with their lengths: two different names cannot collide by concatenation. */
 #ifndef TREFOIL_RING_STREAM_H
 #define TREFOIL_RING_STREAM_H
@@ -36,12 +36,14 @@ void ring_stream_key(struct ring_seed *out, const struct ring_seed *secret, cons
 /* out[0..bytes) = bytes of the stream from its position offset on; offset is a multiple of 64. */
 void ring_stream_bytes(void *out, size_t bytes, const struct ring_seed *key, uint64_t offset);
 
+#define RING_STREAM_MASK_BYTES 16
+
 /* out[0..n): masks, each the sum of two uniform integers in [-2^60, 2^60); elements first .. first+n-1 of the
  * stream, 16 stream bytes each; first is a multiple of 4. */
 void ring_stream_masks(int64_t *out, size_t n, const struct ring_seed *key, uint64_t first);
 
-/* out[0..n): n uniform elements of Z_2^80, ten stream bytes each: the low plane, then the high plane. An array
- * is always made whole, so its length is part of what both parties agree on. */
+/* out[0..n): n uniform elements of Z_2^80, ten stream bytes each: the low plane, then the high plane. An
+ * array is always made whole, so its length is part of what both parties agree on. */
 void ring_stream_wide(struct ring_wide out, size_t n, const struct ring_seed *key);
 
 #endif

@@ -1,11 +1,13 @@
 /* Both kernels of the ring GEMM against the plain loops, bit for bit. */
 #include <check.h>
 #include <limits.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "ring/gemm.h"
 #include "ring/gemm_kernel.h"
+#include "ring/threads.h"
 
 /* Rows of the operands and the result may be longer than their matrix; what lies between must stay. */
 struct problem {
@@ -328,6 +330,69 @@ START_TEST(sums_of_extreme_limbs_stay_exact)
 }
 END_TEST
 
+struct caller {
+    struct problem p;
+    struct ring_gemm_matrix *b;
+    struct ring_wide c, wanted;
+    bool good;
+};
+
+static void *call_often(void *argument)
+{
+    struct caller *own = argument;
+    const struct problem *p = &own->p;
+    own->good = true;
+    for (int i = 0; i < 20; i++) {
+        own->good =
+            ring_gemm(own->c, p->ldc, p->m, p->a, p->lda, own->b, RING_GEMM_SET) == STATUS_OK && own->good;
+        own->good = memcmp(own->c.lo, own->wanted.lo, p->m * p->n * sizeof *own->c.lo) == 0 &&
+                    memcmp(own->c.hi, own->wanted.hi, p->m * p->n * sizeof *own->c.hi) == 0 && own->good;
+    }
+    return NULL;
+}
+
+/* As three parties in one process do. */
+START_TEST(threads_multiply_beside_each_other)
+{
+    enum { CALLERS = 6 };
+    struct caller caller[CALLERS];
+    pthread_t thread[CALLERS];
+    for (size_t i = 0; i < CALLERS; i++) {
+        struct caller *own = &caller[i];
+        const enum ring_gemm_kernel kernel = i % 2 ? RING_GEMM_PORTABLE : ring_gemm_default();
+        own->p = problem_make(40 + i, 200, 90, random_operand, awkward);
+        own->c = wide_make(own->p.m * own->p.n);
+        own->wanted = wide_make(own->p.m * own->p.n);
+        ring_gemm_reference(own->wanted, 90, own->p.m, 200, 90, own->p.a, 200, own->p.b, 90, RING_GEMM_SET);
+        ck_assert_int_eq(ring_gemm_pack(&own->b, kernel, 200, 90, own->p.b, 90, false), STATUS_OK);
+    }
+    for (size_t i = 0; i < CALLERS; i++)
+        ck_assert_int_eq(pthread_create(&thread[i], NULL, call_often, &caller[i]), 0);
+    for (size_t i = 0; i < CALLERS; i++) {
+        ck_assert_int_eq(pthread_join(thread[i], NULL), 0);
+        ck_assert(caller[i].good);
+        ring_gemm_close(&caller[i].b);
+        wide_free(caller[i].c);
+        wide_free(caller[i].wanted);
+        free(caller[i].p.a);
+        free(caller[i].p.b);
+    }
+}
+END_TEST
+
+/* Enough work that the kernels divide it. */
+START_TEST(kernels_equal_the_reference_on_several_threads)
+{
+    for (int threads = 2; threads <= 5; threads++) {
+        threads_set(threads);
+        check_shape(150, 900, 70);
+        check_shape(20, 200, 700);
+        check_shape(400, 130, 65);
+    }
+    threads_set(1);
+}
+END_TEST
+
 START_TEST(an_empty_inner_dimension_gives_zero)
 {
     uint64_t lo[6] = {1, 2, 3, 4, 5, 6};
@@ -430,6 +495,8 @@ int main(void)
     tcase_add_test(tests, sums_of_extreme_operands_stay_exact);
     tcase_add_test(tests, the_bound_of_the_portable_kernel_is_exact);
     tcase_add_test(tests, sums_of_extreme_limbs_stay_exact);
+    tcase_add_test(tests, threads_multiply_beside_each_other);
+    tcase_add_test(tests, kernels_equal_the_reference_on_several_threads);
     tcase_add_test(tests, an_empty_inner_dimension_gives_zero);
     tcase_add_test(tests, a_packed_matrix_takes_about_eight_bytes_an_element);
     tcase_add_test(tests, the_environment_chooses_the_kernel);
