@@ -4,7 +4,7 @@
 
 #include <sodium.h>
 
-#include "bench/gemm_rates.h"
+#include "parties/gemm_rates.h"
 
 static enum status print(size_t m, size_t k, size_t n, int threads, int turns)
 {

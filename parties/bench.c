@@ -153,7 +153,7 @@ static enum status measure(struct bench *b, json_t *report)
     describe(b, report);
     status = make_inputs(b);
     if (status == STATUS_OK)
-        status = rates_measure(report, &b->schedule, b->threads, b->runs);
+        status = rates_measure(report, &b->schedule, b->threads, 4 * b->runs + 1);
     if (status == STATUS_OK)
         status = bench_float(b, report);
     if (status == STATUS_OK)

@@ -1,13 +1,17 @@
 /* The measurements of `trefoil bench`: one JSON report, which a table and a page show.
  *
- *     {"program", "machine": {"processor", "processors"}, "model", "tokens", "batch", "tune", "threads",
- * "runs", "amx", "gemm", "sgemm_gmacs"      rates.h "float":   {"ms", "gmacs", "sgemm_fraction"} "offline":
- * {"ms", "bytes", "bytes_counted", "store_bytes"}      a bundle "warm_ms", what an evaluator does with a
- * bundle before there is an input "online":  {"ms", "bytes", "bytes_counted", "rounds", "rounds_counted",
- * "compute_ms", "gemm_ms", "wait_ms", "gemm_fraction"} "kinds":   [{"name", "gates", "gemm_ms", "other_ms",
- * "wait_ms", "bytes", "products"}]       by kind of gate "layers":  the same by layer;  "steps": the same by
- * round, in their order "links":   [{"name", "rate", "delay_ms", "ms", "predicted_ms",
- * "measured_over_predicted"}] "online_over_float", "offline_over_online"}
+ *     {"program", "machine": {"processor", "processors"}, "model", "tokens", "batch", "tune", "threads", "runs",
+ *      "amx", "gemm", "sgemm_gmacs"      parties/rates.h
+ *      "float":   {"ms", "gmacs", "sgemm_fraction"}
+ *      "offline": {"ms", "bytes", "bytes_counted", "store_bytes"}      a bundle
+ *      "warm_ms": what an evaluator does with a bundle before there is an input
+ *      "online":  {"ms", "bytes", "bytes_counted", "rounds", "rounds_counted", "compute_ms", "gemm_ms", "wait_ms",
+ *                  "gemm_fraction"}
+ *      "kinds":   [{"name", "gates", "gemm_ms", "other_ms", "wait_ms", "bytes", "products"}]      by kind of gate
+ *      "layers":  the same by layer
+ *      "steps":   the same by round, in their order
+ *      "links":   [{"name", "rate", "delay_ms", "ms", "predicted_ms", "measured_over_predicted"}]
+ *      "online_over_float", "offline_over_online"}
  *
  * Times are wall clock: medians of runs, or the split of the run with the median online time, of both
  * evaluators' profiles the mean. Bytes are those that one evaluator sends the other. */

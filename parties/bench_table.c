@@ -27,18 +27,21 @@ static void print_rates(const json_t *r)
 {
     const json_t *amx = json_object_get(r, "amx"), *entry;
     size_t i;
-    printf("%-10s %-18s %6s %12s %10s\n", "product", "shape", "times", "G a second", "of peak");
+    printf("%-10s %-18s %6s %12s %10s %10s\n", "product", "shape", "times", "G a second", "of peak", "alone");
     json_array_foreach(json_object_get(r, "gemm"), i, entry)
     {
         printf("%-10s %-18s %6.0f %12.2f", text(entry, "kernel"), text(entry, "shape"),
                number(entry, "times"), number(entry, "gmacs"));
         if (json_is_number(json_object_get(entry, "peak_fraction")))
             printf(" %10.2f", number(entry, "peak_fraction"));
+        if (json_is_number(json_object_get(entry, "alone_peak_fraction")))
+            printf(" %10.2f", number(entry, "alone_peak_fraction"));
         putchar('\n');
     }
     if (json_is_true(json_object_get(amx, "available")))
-        printf("AMX multiplies %.0f G bytes a second: at most %.1f G ring products\n",
-               number(amx, "byte_gmacs"), number(amx, "ring_gmacs"));
+        printf("AMX multiplies %.0f G bytes a second at the kernel's clock (%.0f alone): at most %.1f G ring "
+               "products\n",
+               number(amx, "byte_gmacs"), number(amx, "alone_byte_gmacs"), number(amx, "ring_gmacs"));
     else
         printf("this processor has no AMX\n");
     printf("peaks: AMX / 49 for amx, DGEMM / 8 for portable\n\n");

@@ -5,9 +5,10 @@
  * multiplies tiles runs at 3.1 GHz, one that also loads them, as every kernel must, at 2.9 or 2.5, and the
  * clock stays so for some milliseconds. Hence two peaks: after a pause of nothing but products (alone), and
  * in slices of 0.1 ms between the products of the kernel (beside), at the clock that the kernel has. Whatever
- * is compared is measured in turns, and the result is the median of the turns. */
-#ifndef TREFOIL_BENCH_GEMM_RATES_H
-#define TREFOIL_BENCH_GEMM_RATES_H
+ * is compared is measured in turns, and the result is the median of the turns. SGEMM takes its right operand as it
+ * lies or transposed, whichever is faster. OpenBLAS is left with one thread. */
+#ifndef TREFOIL_PARTIES_GEMM_RATES_H
+#define TREFOIL_PARTIES_GEMM_RATES_H
 
 #include <stddef.h>
 

@@ -1,4 +1,4 @@
-#include "bench/gemm_rates.h"
+#include "parties/gemm_rates.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -7,6 +7,7 @@
 #include <cblas.h>
 #include <sodium.h>
 
+#include "parties/rates.h"
 #include "ring/pool.h"
 #include "ring/threads.h"
 
@@ -16,7 +17,7 @@
 #define ALONE_SECONDS 0.1
 #define LEAST_SECONDS 0.002 /* of a turn: small products are repeated */
 
-enum { SGEMM = RING_GEMM_KERNELS, DGEMM, WAYS };
+enum { SGEMM = RING_GEMM_KERNELS, SGEMM_TRANSPOSED, DGEMM, WAYS };
 
 struct operands {
     size_t m, k, n, weights;
@@ -34,18 +35,6 @@ static double seconds_now(int threads)
     struct timespec now;
     clock_gettime(threads == 1 ? CLOCK_THREAD_CPUTIME_ID : CLOCK_MONOTONIC, &now);
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
-
-static int compare(const void *a, const void *b)
-{
-    const double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static double median(double *values, int count)
-{
-    qsort(values, (size_t)count, sizeof *values, compare);
-    return values[count / 2];
 }
 
 static void clear(struct operands *o)
@@ -116,6 +105,9 @@ static enum status multiply(struct operands *o, int way, size_t weight)
     if (way == SGEMM)
         cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, m, n, k, 1, o->a_single, k,
                     o->b_single + right, n, 0, o->c_single, n);
+    else if (way == SGEMM_TRANSPOSED)
+        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, m, n, k, 1, o->a_single, k, o->b_single + right,
+                    k, 0, o->c_single, n);
     else if (way == DGEMM)
         cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, m, n, k, 1, o->a_double, k,
                     o->b_double + right, n, 0, o->c_double, n);
@@ -130,7 +122,7 @@ static enum status turn(double *rate, struct operands *o, int way, size_t *weigh
     enum status status = STATUS_OK;
     double spent = 0;
     int count = 0;
-    openblas_set_num_threads(way == SGEMM || way == DGEMM ? o->threads : 1);
+    openblas_set_num_threads(way >= SGEMM ? o->threads : 1);
     threads_set(o->threads); /* an OpenBLAS built on OpenMP has just changed it */
     for (const double start = seconds_now(o->threads); status == STATUS_OK && spent < LEAST_SECONDS;
          count++) {
@@ -186,13 +178,15 @@ enum status gemm_rates_measure(struct gemm_rates *out, size_t m, size_t k, size_
     if (status != STATUS_OK)
         return status;
     for (int kernel = RING_GEMM_AUTO + 1; kernel < RING_GEMM_KERNELS; kernel++)
-        out->ring[kernel] = median(rate[kernel], turns);
-    out->sgemm = median(rate[SGEMM], turns);
-    out->dgemm = median(rate[DGEMM], turns);
+        out->ring[kernel] = rates_median(rate[kernel], (size_t)turns);
+    const double plain = rates_median(rate[SGEMM], (size_t)turns);
+    const double transposed = rates_median(rate[SGEMM_TRANSPOSED], (size_t)turns);
+    out->sgemm = plain > transposed ? plain : transposed;
+    out->dgemm = rates_median(rate[DGEMM], (size_t)turns);
     if (out->ring[RING_GEMM_AMX] > 0) {
-        out->peak_beside = median(beside, turns);
-        out->amx_of_peak = median(of_peak, turns);
+        out->peak_beside = rates_median(beside, (size_t)turns);
+        out->amx_of_peak = rates_median(of_peak, (size_t)turns);
     }
-    out->portable_of_dgemm = median(of_dgemm, turns);
+    out->portable_of_dgemm = rates_median(of_dgemm, (size_t)turns);
     return STATUS_OK;
 }
