@@ -43,6 +43,7 @@ static void fill_name(struct dealing *d, uint64_t serial, unsigned char parts[3]
     d->name.bucket = job->schedule->bucket;
     d->name.batch = job->schedule->batch;
     crypto_generichash(d->name.nonce, sizeof d->name.nonce, parts[0], 3 * CONTRIBUTION, NULL, 0);
+    net_session_bundle(job->session, serial);
 }
 
 static enum status name_as_dealer(struct dealing *d)

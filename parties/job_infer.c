@@ -186,6 +186,8 @@ enum status job_infer(struct job *job)
     enum status status = job_open_schedule(job);
     if (status == STATUS_OK)
         status = agreement_take(job, &o.bundle);
+    if (status == STATUS_OK)
+        net_session_bundle(job->session, store_bundle_name(o.bundle)->serial);
     if (status == STATUS_OK && job->service->party == 0)
         status = message_send(job->session, job->client, NET_REPLY,
                               json_pack("{s:I}", "serial", (json_int_t)store_bundle_name(o.bundle)->serial));
