@@ -19,6 +19,7 @@ enum key {
     KEY_EVALUATIONS,
     KEY_OVERWRITE,
     KEY_PRECISION,
+    KEY_SAVE,
 };
 
 static const struct argp_option entries[] = {
@@ -29,6 +30,7 @@ static const struct argp_option entries[] = {
     {"dev", 'd', "FILE", 0, "Labelled examples to choose the best model by", 2},
     {"out", 'o', "FOLDER", 0, "Where the model, log.tsv, curves.svg and checkpoints go", 2},
     {"length", 'l', "TOKENS", 0, "Cut longer texts (128)", 2},
+    {"save", KEY_SAVE, "KIND", 0, "Write the model's weights as f32, or f16 in half the room (f32)", 2},
     {0, 0, 0, 0, "Training", 4},
     {"batch", KEY_BATCH, "N", 0, "Texts in a step (32)", 4},
     {"warmup", KEY_WARMUP, "SHARE", 0, "Share of the steps in which the learning rate rises (0.1)", 4},
@@ -122,6 +124,11 @@ static error_t parse_training(struct distill_options *o, int key, const char *ar
         if (strcmp(argument, "float") != 0 && strcmp(argument, "bf16") != 0)
             argp_error(state, "--precision: '%s' is neither float nor bf16", argument);
         o->run.half = strcmp(argument, "bf16") == 0;
+        break;
+    case KEY_SAVE:
+        if (strcmp(argument, "f32") != 0 && strcmp(argument, "f16") != 0)
+            argp_error(state, "--save: '%s' is neither f32 nor f16", argument);
+        o->run.save = strcmp(argument, "f16") == 0 ? MODEL_F16 : MODEL_F32;
         break;
     case KEY_OVERWRITE:
         o->run.overwrite = true;

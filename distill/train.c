@@ -108,7 +108,7 @@ static enum status save_model(struct progress *p)
     enum status status = distill_weights_to_model(&model, p->trainer.weights);
     if (status != STATUS_OK)
         return status;
-    status = model_write(&model, p->run->folder, MODEL_F32, p->run->vocabulary);
+    status = model_write(&model, p->run->folder, p->run->save, p->run->vocabulary);
     model_clear(&model);
     return status;
 }

@@ -42,7 +42,8 @@ typedef double distill_measure(const float *logits, const struct distill_batch *
 
 struct distill_run {
     const char *folder, *title, *metric;
-    const char *vocabulary; /* path of the vocab.txt to put beside the model, or NULL */
+    const char *vocabulary;    /* path of the vocab.txt to put beside the model, or NULL */
+    enum model_precision save; /* of the model in the folder */
     uint64_t seed;
     double decay, clip; /* AdamW */
     struct distill_phase phase[DISTILL_PHASES_MAX];

@@ -1,6 +1,7 @@
 /* The two commands on files a test can write: from an encoder to a teacher to a student, and what they
  * refuse. */
 #include <check.h>
+#include <sys/stat.h>
 
 #include "distill/command.h"
 #include "model/model.h"
@@ -159,6 +160,29 @@ START_TEST(an_encoder_becomes_a_teacher_and_then_a_student)
 }
 END_TEST
 
+static long size_of(const char *name)
+{
+    struct stat file;
+    ck_assert_int_eq(stat(kept(name), &file), 0);
+    return (long)file.st_size;
+}
+
+START_TEST(a_student_in_half_precision_takes_half_the_room)
+{
+    struct model single, half;
+    ck_assert_msg(finetune("base", "train.tsv", "dev.tsv", "teacher") == 0, "%s", status_message());
+    ck_assert_msg(distill("teacher", "teacher", "single", "--save=f32") == 0, "%s", status_message());
+    ck_assert_msg(distill("teacher", "teacher", "half", "--save=f16") == 0, "%s", status_message());
+    must(model_read(&single, kept("single")));
+    must(model_read(&half, kept("half")));
+    ck_assert_int_lt(2 * size_of("half/model.safetensors") - size_of("single/model.safetensors"), 4096);
+    for (size_t i = 0; i < WORDS * 16; i++)
+        ck_assert_float_eq_tol(half.word[i], single.word[i], 1e-3f);
+    model_clear(&single);
+    model_clear(&half);
+}
+END_TEST
+
 START_TEST(a_label_the_task_does_not_have_is_named)
 {
     write_text("odd.tsv", "sentence\tlabel\na good film\t1\na bad film\t7\n");
@@ -208,6 +232,7 @@ int main(void)
     tcase_set_timeout(cases, 120);
     tcase_add_checked_fixture(cases, setup, folder_teardown);
     tcase_add_test(cases, an_encoder_becomes_a_teacher_and_then_a_student);
+    tcase_add_test(cases, a_student_in_half_precision_takes_half_the_room);
     tcase_add_test(cases, a_label_the_task_does_not_have_is_named);
     tcase_add_test(cases, a_file_without_examples_is_refused);
     tcase_add_test(cases, a_teacher_with_another_vocabulary_is_refused);
