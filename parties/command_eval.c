@@ -20,7 +20,7 @@ static const struct argp_option options[] = {
     {"data", 'D', "FILE", 0, "Its file, as GLUE ships it; for tsv a table of your own", 0},
     {"model", 'm', "FOLDER", 0, "The whole model (or the configuration's model)", 0},
     {"name", 'n', "NAME", 0, "Name or id of the shared model (the one shared last)", 0},
-    {"float", 'F', NULL, 0, "Only the clear model: no parties are needed", 0},
+    {"float", 'F', NULL, 0, "Only the clear model, a student or any other: no parties are needed", 0},
     {"limit", 'l', "N", 0, "Only the first N examples", 0},
     {"batch", 'b', "N", 0, "Sequences of one inference (1)", 0},
     {"truncate", 'T', NULL, 0, "Cut texts that are too long for the model", 0},
@@ -197,29 +197,42 @@ static enum status folder_of(const struct arguments *arguments, struct config *c
     return status;
 }
 
+/* A student runs as it would privately, any other model as in training. */
+static enum status predict_clear(struct evaluation *e, const char *folder)
+{
+    struct clear_model clear = {0};
+    struct model model = {0};
+    const bool student = model_is_private(&e->config) == STATUS_OK;
+    enum status status = student ? clear_model_open(&clear, folder) : model_read(&model, folder);
+    if (!status)
+        status = student ? evaluation_run_clear(e, &clear) : evaluation_run_trained(e, &model);
+    model_clear(&model);
+    clear_model_close(&clear);
+    return status;
+}
+
 static enum status run_clear(const struct arguments *arguments)
 {
     struct config config = {0};
-    struct clear_model clear = {0};
+    struct model_config shape;
     struct tokenizer *tokenizer = NULL;
     struct evaluation e = {0};
     const char *folder;
     enum status status = folder_of(arguments, &config, &folder);
     if (!status)
-        status = clear_model_open(&clear, folder);
+        status = model_config_read(&shape, folder);
     if (!status)
         status = tokenizer_open(&tokenizer, folder);
     if (!status)
-        status = evaluation_read(&e, arguments->task, arguments->data, arguments->limit, &clear.model.config,
-                                 tokenizer, clear.model.config.positions, arguments->truncate);
+        status = evaluation_read(&e, arguments->task, arguments->data, arguments->limit, &shape, tokenizer,
+                                 shape.positions, arguments->truncate);
     command_threads(0);
     if (!status)
-        status = evaluation_run_clear(&e, &clear);
+        status = predict_clear(&e, folder);
     if (!status)
         status = report(&e, arguments->json);
     evaluation_clear(&e);
     tokenizer_close(&tokenizer);
-    clear_model_close(&clear);
     config_unload(&config);
     return status;
 }

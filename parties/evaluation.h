@@ -27,6 +27,8 @@ void evaluation_clear(struct evaluation *evaluation);
 
 STATUS_MUST_USE enum status evaluation_run_clear(struct evaluation *evaluation,
                                                  const struct clear_model *clear);
+/* The same for a model that does not run privately, such as a teacher. STATUS_INPUT: it has no classifier. */
+STATUS_MUST_USE enum status evaluation_run_trained(struct evaluation *evaluation, const struct model *model);
 /* batch sequences an inference; asks for bundles as it goes. */
 STATUS_MUST_USE enum status evaluation_run_private(struct evaluation *evaluation,
                                                    struct classifier *classifier, uint32_t batch);

@@ -92,6 +92,12 @@ expect 0 "eval --float needs no party" "$trefoil" eval --float --model "$model" 
 says '"metric":"accuracy"'
 expect 1 "eval refuses a label the task has not" "$trefoil" eval --float --model "$model" --task sst-2 --data \
     "$scratch/texts"
+mkdir "$scratch/teacher"
+cp "$model/model.safetensors" "$model/vocab.txt" "$model/tokenizer_config.json" "$scratch/teacher/"
+sed 's/"hidden_act": *"quad"/"hidden_act": "gelu"/' "$model/config.json" >"$scratch/teacher/config.json"
+expect 0 "eval --float runs a model that is no student" "$trefoil" eval --float --model "$scratch/teacher" \
+    --task sst-2 --data "$scratch/task.tsv" --json
+[ "$(number n)" -eq 3 ] || wrong "not three examples"
 if [ -w /dev/full ]; then
     expect 1 "a full disk is an error" sh -c "\"\$1\" tokenize --model \"\$2\" <\"\$3\" >/dev/full" sh "$trefoil" \
         "$model" "$scratch/texts"
