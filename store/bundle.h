@@ -7,6 +7,7 @@
 struct store_bundle {
     struct store_content content;
     struct store_name name;
+    bool peeked; /* ready, and not ours: to be read only */
 };
 
 /* A handle for a name; its content has no id, state or key yet. NULL, with a message, without memory. */

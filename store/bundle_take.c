@@ -179,6 +179,15 @@ static enum status take_record(struct store *store, const unsigned char where[ST
     return status;
 }
 
+static void name_of_record(struct store_bundle *bundle)
+{
+    const struct store_record *record = &bundle->content.record;
+    memcpy(bundle->name.nonce, record->nonce, STORE_HASH_BYTES);
+    bundle->name.bucket = record->bucket;
+    bundle->name.batch = record->batch;
+    store_name_encode(bundle->content.name, &bundle->name);
+}
+
 enum status store_bundle_take(struct store *store, const unsigned char model[STORE_HASH_BYTES],
                               const unsigned char schedule[STORE_HASH_BYTES], uint64_t serial,
                               struct store_bundle **out)
@@ -205,10 +214,9 @@ enum status store_bundle_take(struct store *store, const unsigned char model[STO
     const bool taken = !status;
     if (taken)
         status = store_key_read(store, record->id, &content->key);
-    memcpy(bundle->name.nonce, record->nonce, STORE_HASH_BYTES);
-    bundle->name.bucket = record->bucket;
-    bundle->name.batch = record->batch;
-    store_name_encode(content->name, &bundle->name);
+    name_of_record(bundle);
+    if (!status)
+        status = store_content_check(content);
     if (!status) {
         *out = bundle;
         return STATUS_OK;
@@ -219,9 +227,43 @@ enum status store_bundle_take(struct store *store, const unsigned char model[STO
     return status;
 }
 
+enum status store_bundle_peek(struct store *store, const unsigned char model[STORE_HASH_BYTES],
+                              const unsigned char schedule[STORE_HASH_BYTES], uint64_t serial,
+                              struct store_bundle **out)
+{
+    *out = NULL;
+    struct store_name name = {.serial = serial};
+    memcpy(name.model, model, STORE_HASH_BYTES);
+    memcpy(name.schedule, schedule, STORE_HASH_BYTES);
+    struct store_bundle *bundle = store_bundle_new(store, &name);
+    if (!bundle)
+        return STATUS_MEMORY;
+    struct store_content *content = &bundle->content;
+    MDB_txn *txn;
+    bool found = false;
+    enum status status = store_read_begin(store, &txn);
+    if (!status) {
+        status = store_record_get(store, txn, content->table, content->where, content->where_bytes,
+                                  &content->record, &found);
+        mdb_txn_abort(txn);
+    }
+    if (!status && (!found || content->record.state != STORE_READY))
+        status = status_fail(STATUS_EMPTY, "bundle %llu is not ready in %s", (unsigned long long)serial,
+                             store->path);
+    content->record.state = STORE_READY; /* whatever it is, it is not ours to delete */
+    name_of_record(bundle);
+    if (!status)
+        status = store_key_read(store, content->record.id, &content->key);
+    bundle->peeked = !status;
+    if (status)
+        store_bundle_close(&bundle);
+    *out = bundle;
+    return status;
+}
+
 enum status store_bundle_get(struct store_bundle *bundle, uint32_t item, void *data, size_t bytes)
 {
-    if (bundle->content.record.state != STORE_TAKEN)
+    if (bundle->content.record.state != STORE_TAKEN && !bundle->peeked)
         return status_fail(STATUS_STATE, "bundle %llu is not taken: its items cannot be read",
                            (unsigned long long)bundle->name.serial);
     const enum status status = store_content_get(&bundle->content, item, data, bytes);

@@ -104,6 +104,14 @@ enum status store_bundle_put(struct store_bundle *bundle, uint32_t item, const v
                   : STATUS_OK;
 }
 
+enum status store_bundle_put_owned(struct store_bundle *bundle, uint32_t item, void *data, size_t bytes,
+                                   void (*release)(void *data, size_t bytes))
+{
+    const enum status status = store_content_put_owned(&bundle->content, item, data, bytes, release);
+    return status ? status_prefix(status, "bundle %llu: ", (unsigned long long)bundle->name.serial)
+                  : STATUS_OK;
+}
+
 static enum status mark_ready(struct store_bundle *bundle, MDB_txn *txn, struct store_record *record)
 {
     const struct store_content *content = &bundle->content;
@@ -138,6 +146,7 @@ enum status store_bundle_ready(struct store_bundle *bundle, const unsigned char 
     if (!status) {
         status = mark_ready(bundle, txn, &record);
         memcpy(record.digest, digest, STORE_HASH_BYTES);
+        memcpy(record.material, content->record.material, STORE_HASH_BYTES);
         if (!status)
             status =
                 store_record_put(store, txn, content->table, content->where, content->where_bytes, &record);
@@ -167,7 +176,8 @@ void store_bundle_close(struct store_bundle **bundle)
 {
     if (!bundle || !*bundle)
         return;
-    const struct store_content *content = &(*bundle)->content;
+    struct store_content *content = &(*bundle)->content;
+    store_content_stop(content);
     if (content->record.state != STORE_READY)
         store_content_delete(content->store, content->table, content->where, content->where_bytes,
                              content->record.id);

@@ -1,10 +1,10 @@
 /* A content: the sealed items of one bundle or one model. Private to store/.
  *
- * An item is cut into chunks of STORE_CHUNK_BYTES; an empty item has one empty chunk. A chunk is stored as
- *     nonce 24 | bytes of the whole item 8 | sealed chunk | tag 16
- * sealed with XChaCha20-Poly1305 under the content's key and a fresh random nonce. Bound to it as associated
- * data: label | full name of the bundle or model | item | chunk | bytes of the whole item so that no value
- * verifies in another place, and an item cannot be cut at the edge of a chunk. */
+ * An item is cut into chunks of STORE_CHUNK_BYTES; an empty item has one empty chunk. Each chunk is a value
+ * of its own, sealed so that it verifies in its place only (store/seal.h).
+ *
+ * What is put is written by a thread of the content (store/writer.c), which seals it straight into LMDB's
+ * pages, in batches of STORE_BATCH_BYTES, while the caller prepares the next. */
 #ifndef TREFOIL_STORE_ITEMS_H
 #define TREFOIL_STORE_ITEMS_H
 
@@ -24,22 +24,41 @@ struct store_content {
     size_t name_bytes;
     struct store_record record;
     struct store_key key;
-    unsigned char *batch; /* chunks sealed and not yet written */
-    size_t batch_bytes, batch_cost, batch_room;
-    bool failed; /* a batch could not be written: the content can never be ready */
+    struct store_writer *writer; /* NULL while nothing waits to be written */
+    bool failed;                 /* something could not be written: the content can never be ready */
 };
+
+static inline uint64_t store_chunk_count(uint64_t bytes)
+{
+    return bytes ? (bytes - 1) / STORE_CHUNK_BYTES + 1 : 1;
+}
+
+/* Bytes of one chunk of an item of so many. */
+static inline size_t store_chunk_bytes(uint64_t bytes, uint64_t chunk)
+{
+    const uint64_t left = bytes - chunk * STORE_CHUNK_BYTES;
+    return left < STORE_CHUNK_BYTES ? left : STORE_CHUNK_BYTES;
+}
 
 /* Gives the content a random id and a key file. */
 STATUS_MUST_USE enum status store_content_begin(struct store_content *content);
 STATUS_MUST_USE enum status store_content_put(struct store_content *content, uint32_t item, const void *data,
                                               size_t bytes);
-/* Writes what is still in memory. */
+/* Takes data over: release(data, bytes) is called once in every case, from any thread. */
+STATUS_MUST_USE enum status store_content_put_owned(struct store_content *content, uint32_t item, void *data,
+                                                    size_t bytes, void (*release)(void *data, size_t bytes));
+/* Returns when everything is on the disk. */
 STATUS_MUST_USE enum status store_content_flush(struct store_content *content);
+/* Drops what is not written yet. */
+void store_content_stop(struct store_content *content);
 STATUS_MUST_USE enum status store_content_get(struct store_content *content, uint32_t item, void *data,
                                               size_t bytes);
 /* What the first chunk says, checked against the presence of the last. */
 STATUS_MUST_USE enum status store_content_size(struct store_content *content, uint32_t item, size_t *bytes);
-/* Wipes and frees what is in memory. */
+/* STATUS_CORRUPT if a value that was put is missing, or another one is in its place. Reads tags, no values.
+ */
+STATUS_MUST_USE enum status store_content_check(struct store_content *content);
+/* Stops the writer, wipes the key. */
 void store_content_clear(struct store_content *content);
 
 /* Destroys the key, then deletes the items and the record, in transactions of bounded size. What cannot be

@@ -143,6 +143,7 @@ enum status store_model_ready(struct store_model *model)
     if (!status && (!found || memcmp(record.id, content->record.id, STORE_ID_BYTES)))
         status = status_fail(STATUS_STATE, "the model has been removed from %s meanwhile", store->path);
     record.state = STORE_READY;
+    memcpy(record.material, content->record.material, STORE_HASH_BYTES);
     if (!status)
         status = store_record_put(store, txn, content->table, content->where, content->where_bytes, &record);
     if (status)
@@ -205,7 +206,8 @@ void store_model_close(struct store_model **model)
 {
     if (!model || !*model)
         return;
-    const struct store_content *content = &(*model)->content;
+    struct store_content *content = &(*model)->content;
+    store_content_stop(content);
     if (content->record.state != STORE_READY)
         store_content_delete(content->store, content->table, content->where, content->where_bytes,
                              content->record.id);

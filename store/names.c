@@ -69,7 +69,8 @@ enum status store_record_decode(const struct store *store, const MDB_val *value,
     out->order = store_get64(in + 8);
     memcpy(out->nonce, in + 16, STORE_HASH_BYTES);
     memcpy(out->digest, in + 16 + STORE_HASH_BYTES, STORE_HASH_BYTES);
-    in += 16 + 2 * STORE_HASH_BYTES;
+    memcpy(out->material, in + 16 + 2 * STORE_HASH_BYTES, STORE_HASH_BYTES);
+    in += 16 + 3 * STORE_HASH_BYTES;
     out->bucket = store_get32(in);
     out->batch = store_get32(in + 4);
     return STATUS_OK;
@@ -99,7 +100,8 @@ enum status store_record_put(struct store *store, MDB_txn *txn, MDB_dbi table, c
     store_put64(at + 8, record->order);
     memcpy(at + 16, record->nonce, STORE_HASH_BYTES);
     memcpy(at + 16 + STORE_HASH_BYTES, record->digest, STORE_HASH_BYTES);
-    at += 16 + 2 * STORE_HASH_BYTES;
+    memcpy(at + 16 + 2 * STORE_HASH_BYTES, record->material, STORE_HASH_BYTES);
+    at += 16 + 3 * STORE_HASH_BYTES;
     store_put32(at, record->bucket);
     store_put32(at + 4, record->batch);
     MDB_val name = {key_bytes, (void *)key}, value = {sizeof out, out};

@@ -17,7 +17,7 @@
 #define STORE_ITEM_KEY_BYTES (STORE_ID_BYTES + 8)
 #define STORE_NAME_BYTES 112 /* a bundle's full name, as it is bound to every sealed value */
 #define STORE_MARK_BYTES 24
-#define STORE_RECORD_BYTES (1 + STORE_ID_BYTES + 8 + 8 + 2 * STORE_HASH_BYTES + 8)
+#define STORE_RECORD_BYTES (1 + STORE_ID_BYTES + 8 + 8 + 3 * STORE_HASH_BYTES + 8)
 #define STORE_SERIAL_MAX ((uint64_t)INT64_MAX)
 
 /* Of one (model, schedule): the highest serial taken or burnt, the highest ever seen, and what is for the
@@ -27,13 +27,13 @@ struct store_mark {
     uint32_t bucket, batch;
 };
 
-/* Of one content. order: of models, by creation; bytes: sealed so far. A model has no nonce, digest, bucket,
- * batch. */
+/* Of one content. order: of models, by creation; bytes: sealed so far; material: the mark of all its values
+ * (store/seal.h). A model has no nonce, digest, bucket, batch. */
 struct store_record {
     enum store_state state;
     unsigned char id[STORE_ID_BYTES];
     uint64_t bytes, order;
-    unsigned char nonce[STORE_HASH_BYTES], digest[STORE_HASH_BYTES];
+    unsigned char nonce[STORE_HASH_BYTES], digest[STORE_HASH_BYTES], material[STORE_HASH_BYTES];
     uint32_t bucket, batch;
 };
 

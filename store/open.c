@@ -13,7 +13,7 @@
 #include "store/inspect.h"
 #include "store/recovery.h"
 
-#define SCHEMA 1
+#define SCHEMA 2
 
 static enum status path_fail(const struct store *store, const char *what, const char *file)
 {

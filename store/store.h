@@ -13,12 +13,12 @@
  * still being filled belongs to its handle: burnt, it can never become ready. A taken bundle belongs to its
  * handle too: a later take does not disturb it.
  *
- * At rest: values are sealed (XChaCha20-Poly1305, libsodium) under a key of their bundle, bound to its full
- * name and to their place. LMDB keeps deleted bytes in its file, so the keys live outside it, in PATH/keys/,
- * one file each, mode 0600, on the disk before the first item, overwritten and unlinked when the bundle goes.
- * That promises that the file system no longer returns the key; it does not promise that no flash cell,
- * journal, snapshot or backup holds an old copy of its block. Where that matters, PATH/keys belongs on an
- * encrypted volume (store/keys.h).
+ * At rest: values are sealed (AES-256-GCM, libcrypto) under keys made of the key of their bundle, its full
+ * name and their place (store/seal.h). LMDB keeps deleted bytes in its file, so the keys live outside it, in
+ * PATH/keys/, one file each, mode 0600, on the disk before the first item, overwritten and unlinked when the
+ * bundle goes. That promises that the file system no longer returns the key; it does not promise that no
+ * flash cell, journal, snapshot or backup holds an old copy of its block. Where that matters, PATH/keys
+ * belongs on an encrypted volume (store/keys.h).
  *
  * Names, sizes, states and times are not hidden: whoever reads the disk sees how many bundles of which model
  * there are.
@@ -41,7 +41,7 @@
  * failed can only be closed, which gives its space back; taking, burning and closing work in a full store.
  *
  * Thread safety: every function may be called from any thread; a struct store_bundle or store_model belongs
- * to one at a time. Filling threads seal side by side and write in turns; takes and burns go before waiting
+ * to one at a time. Bundles are filled side by side and written in turns; takes and burns go before waiting
  * batches. */
 #ifndef TREFOIL_STORE_STORE_H
 #define TREFOIL_STORE_STORE_H
@@ -100,11 +100,16 @@ STATUS_MUST_USE enum status store_next_serial(struct store *store,
  * is 1. */
 STATUS_MUST_USE enum status store_bundle_create(struct store *store, const struct store_name *name,
                                                 struct store_bundle **out);
-/* Appends one item (number item, any order, each once, from 0 bytes up). data is sealed before the call
- * returns and may be reused. Written in batches: an error (STATUS_FULL, or STATUS_STATE for an item put
- * twice) may come with a later put or with ready; after one, the bundle can only be closed. */
+/* Appends one item (number item, any order, each once, from 0 bytes up). data is copied and may be reused.
+ * Sealed and written in batches, by a thread of the bundle: an error (STATUS_FULL, or STATUS_STATE for an
+ * item put twice) may come with a later put or with ready; after one, the bundle can only be closed. Waits
+ * while three batches are still to be written. */
 STATUS_MUST_USE enum status store_bundle_put(struct store_bundle *bundle, uint32_t item, const void *data,
                                              size_t bytes);
+/* The same without a copy: data belongs to the store until it calls release(data, bytes), once in every case,
+ * from any thread, also when the call fails. */
+STATUS_MUST_USE enum status store_bundle_put_owned(struct store_bundle *bundle, uint32_t item, void *data,
+                                                   size_t bytes, void (*release)(void *data, size_t bytes));
 /* Writes and syncs everything, then marks the bundle ready, in this order; digest: what the parties will
  * compare at take. STATUS_STATE if it was burnt while it was being filled. */
 STATUS_MUST_USE enum status store_bundle_ready(struct store_bundle *bundle,
@@ -119,20 +124,30 @@ STATUS_MUST_USE enum status store_bundle_next(struct store *store,
 /* Takes exactly this serial; returns only after the commit is synced. name, digest: as stored.
  * STATUS_EMPTY: it is not ready here; the mark is raised all the same, the serial is burnt. STATUS_STATE: the
  * serial is not above the mark (taken or burnt before); nothing changes. STATUS_INPUT: a serial above 2^63 -
- * 1; nothing changes. STATUS_CORRUPT: its key is lost; the bundle is gone. */
+ * 1; nothing changes. STATUS_CORRUPT: its key is lost, or items are missing or were exchanged; the bundle is
+ * gone. */
 STATUS_MUST_USE enum status store_bundle_take(struct store *store,
+                                              const unsigned char model[STORE_HASH_BYTES],
+                                              const unsigned char schedule[STORE_HASH_BYTES], uint64_t serial,
+                                              struct store_bundle **out);
+/* Opens a ready bundle for reading and does not take it: to prepare what the next inference will need.
+ * Nothing that was read may be used before this very bundle (same serial and nonce) was taken; if it never
+ * is, it is to be wiped. Meanwhile others may take or burn it: a get then fails. STATUS_EMPTY: it is not
+ * ready here. */
+STATUS_MUST_USE enum status store_bundle_peek(struct store *store,
                                               const unsigned char model[STORE_HASH_BYTES],
                                               const unsigned char schedule[STORE_HASH_BYTES], uint64_t serial,
                                               struct store_bundle **out);
 const struct store_name *store_bundle_name(const struct store_bundle *bundle);
 const unsigned char *store_bundle_digest(const struct store_bundle *bundle);
-/* Reads one item of a taken bundle straight into data, as often as wanted; bytes must be exactly what was
- * put. STATUS_CORRUPT if it is missing, has another size or does not verify; data is then all zero. */
+/* Reads one item of a taken or peeked bundle straight into data, as often as wanted; bytes must be exactly
+ * what was put. STATUS_CORRUPT if it is missing, has another size or does not verify; data is then all zero.
+ */
 STATUS_MUST_USE enum status store_bundle_get(struct store_bundle *bundle, uint32_t item, void *data,
                                              size_t bytes);
 /* Ends a bundle: destroys its key and deletes it if it was taken or never became ready; after
- * store_bundle_ready it only closes the handle. Takes NULL, leaves NULL, and leaves the message of an earlier
- * failure alone. */
+ * store_bundle_ready or store_bundle_peek it only closes the handle. Takes NULL, leaves NULL, and leaves the
+ * message of an earlier failure alone. */
 void store_bundle_close(struct store_bundle **bundle);
 /* Burns every ready bundle of this schedule with a serial up to and including upto, and raises the mark to
  * it; bundles being filled up to it can never become ready. */

@@ -1,5 +1,6 @@
 /* Bundles: their states, their marks, taken once. */
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -213,6 +214,72 @@ START_TEST(an_item_put_twice_keeps_the_bundle_from_being_ready)
 }
 END_TEST
 
+static atomic_int released;
+
+static void release_counted(void *data, size_t bytes)
+{
+    ck_assert_uint_eq(bytes, 3000000);
+    memset(data, 0xff, bytes);
+    free(data);
+    released++;
+}
+
+START_TEST(what_is_put_without_a_copy_is_released_once_in_every_case)
+{
+    const size_t bytes = 3000000;
+    struct store_bundle *bundle;
+    struct store_name name = test_name(1);
+    unsigned char *expected = malloc(bytes), *data = malloc(bytes);
+    released = 0;
+    ck_ok(store_bundle_create(store, &name, &bundle));
+    for (uint32_t item = 0; item < 20; item++) {
+        unsigned char *owned = malloc(bytes);
+        test_pattern(owned, bytes, 1, item);
+        ck_ok(store_bundle_put_owned(bundle, item, owned, bytes, release_counted));
+    }
+    ck_ok(store_bundle_ready(bundle, test_digest));
+    ck_assert_int_eq(released, 20);
+    ck_fails(store_bundle_put_owned(bundle, 20, malloc(bytes), bytes, release_counted), STATUS_STATE);
+    ck_assert_int_eq(released, 21);
+    store_bundle_close(&bundle);
+    bundle = take(1);
+    for (uint32_t item = 0; item < 20; item++) {
+        test_pattern(expected, bytes, 1, item);
+        ck_ok(store_bundle_get(bundle, item, data, bytes));
+        ck_assert_mem_eq(data, expected, bytes);
+    }
+    store_bundle_close(&bundle);
+    name = test_name(2);
+    ck_ok(store_bundle_create(store, &name, &bundle));
+    ck_ok(store_bundle_put_owned(bundle, 0, malloc(bytes), bytes, release_counted));
+    store_bundle_close(&bundle); /* with the item still waiting */
+    ck_assert_int_eq(released, 22);
+    free(expected);
+    free(data);
+}
+END_TEST
+
+START_TEST(a_peeked_bundle_can_be_read_and_stays_ready)
+{
+    struct store_bundle *peeked, *bundle;
+    unsigned char data[100];
+    test_fill(store, 1, sizes, ITEMS);
+    ck_ok(store_bundle_peek(store, test_model, test_schedule, 1, &peeked));
+    test_verify(peeked, sizes, ITEMS);
+    store_bundle_close(&peeked);
+    ck_assert_uint_eq(test_ready_count(store), 1);
+    ck_assert_uint_eq(test_mark(store), 0);
+    ck_ok(store_bundle_peek(store, test_model, test_schedule, 1, &peeked));
+    bundle = take(1);
+    ck_assert_mem_eq(store_bundle_name(peeked), store_bundle_name(bundle), sizeof(struct store_name));
+    store_bundle_close(&bundle);
+    ck_fails(store_bundle_get(peeked, 2, data, sizes[2]), STATUS_CORRUPT);
+    store_bundle_close(&peeked);
+    ck_fails(store_bundle_peek(store, test_model, test_schedule, 1, &peeked), STATUS_EMPTY);
+    ck_fails(store_bundle_peek(store, test_model, test_schedule, 7, &peeked), STATUS_EMPTY);
+}
+END_TEST
+
 START_TEST(nothing_is_put_into_a_ready_bundle)
 {
     struct store_bundle *bundle;
@@ -353,6 +420,8 @@ int main(void)
     tcase_add_test(test, a_bundle_burnt_while_filling_is_never_ready);
     tcase_add_test(test, a_bundle_closed_before_ready_is_gone);
     tcase_add_test(test, an_item_put_twice_keeps_the_bundle_from_being_ready);
+    tcase_add_test(test, what_is_put_without_a_copy_is_released_once_in_every_case);
+    tcase_add_test(test, a_peeked_bundle_can_be_read_and_stays_ready);
     tcase_add_test(test, nothing_is_put_into_a_ready_bundle);
     tcase_add_test(test, burn_ends_every_ready_bundle_up_to_a_serial);
     tcase_add_test(test, schedules_are_apart_and_listed_apart);

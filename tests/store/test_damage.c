@@ -8,7 +8,7 @@
 
 #include <sodium.h>
 
-#include "store/items.h"
+#include "store/bundle.h"
 #include "tests/store/support.h"
 
 static const size_t sizes[] = {100, 100, 2500000, 0, 5000000};
@@ -269,9 +269,9 @@ START_TEST(values_moved_within_a_bundle_do_not_verify)
     unsigned char *data = malloc(sizes[2]);
     test_fill(store, 1, sizes, ITEMS);
     bundle_id(store, 1, id);
+    struct store_bundle *bundle = take(store, 1);
     move_value(store, item_key(one, id, 0, 0), item_key(two, id, 1, 0)); /* another item */
     move_value(store, item_key(one, id, 2, 0), item_key(two, id, 2, 1)); /* another chunk */
-    struct store_bundle *bundle = take(store, 1);
     ck_ok(store_bundle_get(bundle, 0, data, sizes[0]));
     ck_fails(store_bundle_get(bundle, 1, data, sizes[1]), STATUS_CORRUPT);
     memset(data, 1, sizes[2]);
@@ -285,28 +285,57 @@ END_TEST
 
 START_TEST(values_moved_between_bundles_do_not_verify_even_with_their_key)
 {
-    const char *path = test_path("s");
-    struct store *store = test_open(path);
+    struct store *store = test_open(test_path("s"));
     unsigned char from[STORE_ID_BYTES], to[STORE_ID_BYTES], one[STORE_ITEM_KEY_BYTES],
         two[STORE_ITEM_KEY_BYTES];
-    char from_name[2 * STORE_ID_BYTES + 1] = "", to_name[2 * STORE_ID_BYTES + 1] = "";
     unsigned char data[100];
-    test_fill(store, 1, sizes, 2);
-    test_fill(store, 2, sizes, 2);
-    test_fill(store, 3, sizes, 2);
+    for (uint64_t serial = 1; serial <= 3; serial++)
+        test_fill(store, serial, sizes, 2);
     bundle_id(store, 1, from);
     bundle_id(store, 2, to);
+    struct store_bundle *other = take(store, 1), *bundle = take(store, 2);
     move_value(store, item_key(one, from, 0, 0), item_key(two, to, 0, 0));
-    for (int i = 0; i < STORE_ID_BYTES; i++) {
-        sprintf(from_name + 2 * i, "%02x", from[i]);
-        sprintf(to_name + 2 * i, "%02x", to[i]);
-    }
-    test_shell("cd %s/keys && cat %s > %s", path, from_name, to_name);
-    struct store_bundle *bundle = take(store, 2);
+    bundle->content.key = other->content.key;
     ck_fails(store_bundle_get(bundle, 0, data, sizes[0]), STATUS_CORRUPT);
+    store_bundle_close(&other);
     store_bundle_close(&bundle);
     bundle = take(store, 3);
     test_verify(bundle, sizes, 2);
+    store_bundle_close(&bundle);
+    store_close(&store);
+}
+END_TEST
+
+/* Value item of bundle serial goes, or (other) becomes that of another item. */
+static void spoil(struct store *store, uint64_t serial, uint32_t item, bool other)
+{
+    unsigned char id[STORE_ID_BYTES], one[STORE_ITEM_KEY_BYTES], two[STORE_ITEM_KEY_BYTES];
+    MDB_txn *txn;
+    bundle_id(store, serial, id);
+    if (other) {
+        move_value(store, item_key(one, id, item, 0), item_key(two, id, item + 1, 0));
+        return;
+    }
+    MDB_val key = item_key(one, id, item, 0);
+    ck_ok(store_write_begin(store, STORE_CLEAN, 0, &txn));
+    ck_assert(!mdb_del(txn, store->items, &key, NULL));
+    ck_ok(store_write_commit(store, txn));
+}
+
+START_TEST(a_bundle_with_missing_or_exchanged_values_is_found_when_it_is_taken)
+{
+    struct store *store = test_open(test_path("s"));
+    struct store_bundle *bundle;
+    for (uint64_t serial = 1; serial <= 4; serial++)
+        test_fill(store, serial, sizes, ITEMS);
+    spoil(store, 1, 0, false);
+    spoil(store, 2, 0, true);
+    spoil(store, 3, 4, false);
+    for (uint64_t serial = 1; serial <= 3; serial++)
+        ck_fails(store_bundle_take(store, test_model, test_schedule, serial, &bundle), STATUS_CORRUPT);
+    ck_assert_uint_eq(test_count_files(test_path("s/keys")), 1);
+    bundle = take(store, 4);
+    test_verify(bundle, sizes, ITEMS);
     store_bundle_close(&bundle);
     store_close(&store);
 }
@@ -320,6 +349,7 @@ START_TEST(an_item_cut_at_a_chunk_or_changed_in_a_bit_does_not_verify)
     MDB_val value;
     test_fill(store, 1, sizes, ITEMS);
     bundle_id(store, 1, id);
+    struct store_bundle *bundle = take(store, 1);
     MDB_val key = item_key(name, id, 4, 4);
     ck_ok(store_write_begin(store, STORE_CLEAN, 0, &txn));
     ck_assert(!mdb_del(txn, store->items, &key, NULL));
@@ -331,7 +361,6 @@ START_TEST(an_item_cut_at_a_chunk_or_changed_in_a_bit_does_not_verify)
     value.mv_data = changed;
     ck_assert(!mdb_put(txn, store->items, &key, &value, 0));
     ck_ok(store_write_commit(store, txn));
-    struct store_bundle *bundle = take(store, 1);
     ck_fails(store_bundle_get(bundle, 0, data, sizes[0]), STATUS_CORRUPT);
     ck_fails(store_bundle_get(bundle, 4, data, sizes[4]), STATUS_CORRUPT);
     ck_fails(store_bundle_get(bundle, 4, data, 4 * STORE_CHUNK_BYTES), STATUS_CORRUPT);
@@ -408,6 +437,7 @@ int main(void)
     tcase_add_test(test, random_damage_never_crashes);
     tcase_add_test(test, values_moved_within_a_bundle_do_not_verify);
     tcase_add_test(test, values_moved_between_bundles_do_not_verify_even_with_their_key);
+    tcase_add_test(test, a_bundle_with_missing_or_exchanged_values_is_found_when_it_is_taken);
     tcase_add_test(test, an_item_cut_at_a_chunk_or_changed_in_a_bit_does_not_verify);
     tcase_add_test(test, a_lost_or_torn_key_is_an_error_and_the_bundle_is_gone);
     tcase_add_test(test, nothing_readable_lies_on_the_disk);
