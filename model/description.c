@@ -47,11 +47,12 @@ static json_t *weights_json(const struct description *d)
 enum status description_write(const struct description *d, char **text)
 {
     const struct model_config *c = &d->config;
-    char nonce[2 * sizeof d->nonce + 1];
+    char nonce[2 * sizeof d->nonce + 1], tables[2 * sizeof d->tables + 1];
     sodium_bin2hex(nonce, sizeof nonce, d->nonce, sizeof d->nonce);
+    sodium_bin2hex(tables, sizeof tables, d->tables, sizeof d->tables);
     json_t *json = json_pack(
-        "{s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:f, s:f, s:b, s:b, s:b, s:b, s:o, s:o, s:o}", "format",
-        FORMAT, "name", d->name, "nonce", nonce, "hidden", (int)c->hidden, "layers", (int)c->layers, "heads",
+        "{s:s, s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:f, s:f, s:b, s:b, s:b, s:b, s:o, s:o, s:o}", "format",
+        FORMAT, "name", d->name, "nonce", nonce, "tables", tables, "hidden", (int)c->hidden, "layers", (int)c->layers, "heads",
         (int)c->heads, "ffn", (int)c->ffn, "vocabulary", (int)c->vocabulary, "positions", (int)c->positions, "types",
         (int)c->types, "pad_id", (int)c->pad_id, "epsilon", (double)c->layer_norm_eps, "c", (double)c->softmax_c,
         "learned_c", (int)c->learned_c, "learned_quad", (int)c->learned_quad, "lower_case", (int)c->lower_case,
@@ -206,21 +207,26 @@ static bool is_printable(const char *text)
     return true;
 }
 
+static enum status read_hex(const json_t *json, const char *field, unsigned char *out, size_t size)
+{
+    const char *text = json_string_value(json_object_get(json, field));
+    size_t bytes = 0;
+    if (!text || sodium_hex2bin(out, size, text, strlen(text), NULL, &bytes, NULL) != 0 || bytes != size)
+        return bad(field);
+    return STATUS_OK;
+}
+
 static enum status read_names(const json_t *json, struct description *d)
 {
     const char *format = json_string_value(json_object_get(json, "format"));
     const char *name = json_string_value(json_object_get(json, "name"));
-    const char *nonce = json_string_value(json_object_get(json, "nonce"));
-    size_t bytes = 0;
     if (!format || strcmp(format, FORMAT) != 0)
         return bad("format");
     if (!name || strlen(name) >= sizeof d->name || !is_printable(name))
         return bad("name");
-    if (!nonce || sodium_hex2bin(d->nonce, sizeof d->nonce, nonce, strlen(nonce), NULL, &bytes, NULL) != 0 ||
-        bytes != sizeof d->nonce)
-        return bad("nonce");
     strcpy(d->name, name);
-    return STATUS_OK;
+    const enum status status = read_hex(json, "nonce", d->nonce, sizeof d->nonce);
+    return status == STATUS_OK ? read_hex(json, "tables", d->tables, sizeof d->tables) : status;
 }
 
 enum status description_read(struct description *out, const char *text)

@@ -8,7 +8,7 @@
 #include "layers/fold.h"
 #include "layers/schedule.h"
 #include "layers/shape.h"
-#include "model/model.h"
+#include "model/embeddings.h"
 
 #define MODEL_ID_BYTES 32
 
@@ -18,6 +18,7 @@ struct description {
     uint32_t ranges;
     int *weight_frac; /* by weight */
     uint32_t weights;
+    unsigned char tables[MODEL_TABLES_BYTES]; /* model_tables_digest: what clients embed with */
     unsigned char nonce[32]; /* of the upload: weights shared again are another model, under other masks */
     char name[64];           /* what the owner calls it */
 };

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <sodium.h>
+
 #include "model/config.h"
 #include "model/files.h"
 #include "model/half.h"
@@ -183,4 +185,43 @@ enum status model_write_embeddings(const struct model *model, const char *folder
         files_new_discard(&file[i]);
     free(config);
     return status;
+}
+
+/* Values, not the numbers that hold them: F16 and F32 files of one table agree, and so do machines. */
+static void hash_table(crypto_generichash_state *state, const float *table, size_t count)
+{
+    unsigned char bytes[4096];
+    size_t filled = 0;
+    for (size_t i = 0; i < count; i++) {
+        uint32_t bits;
+        memcpy(&bits, &table[i], sizeof bits);
+        for (int j = 0; j < 4; j++)
+            bytes[filled++] = (unsigned char)(bits >> 8 * j);
+        if (filled == sizeof bytes || i + 1 == count) {
+            crypto_generichash_update(state, bytes, filled);
+            filled = 0;
+        }
+    }
+}
+
+enum status model_tables_digest(unsigned char digest[MODEL_TABLES_BYTES], const struct model *model,
+                                const char *folder)
+{
+    const struct model_config *c = &model->config;
+    char path[FILES_PATH_BYTES], *vocabulary = NULL;
+    size_t size = 0;
+    crypto_generichash_state state;
+    enum status status = files_join(path, folder, "vocab.txt");
+    if (status == STATUS_OK)
+        status = files_read(&vocabulary, &size, path, COPY_BYTES);
+    if (status != STATUS_OK)
+        return status;
+    crypto_generichash_init(&state, NULL, 0, MODEL_TABLES_BYTES);
+    hash_table(&state, model->word, (size_t)c->vocabulary * c->hidden);
+    hash_table(&state, model->position, (size_t)c->positions * c->hidden);
+    hash_table(&state, model->type, (size_t)c->types * c->hidden);
+    crypto_generichash_update(&state, (const unsigned char *)vocabulary, size);
+    crypto_generichash_final(&state, digest, MODEL_TABLES_BYTES);
+    free(vocabulary);
+    return STATUS_OK;
 }

@@ -11,6 +11,12 @@
  * Errors as model_read. */
 STATUS_MUST_USE enum status model_read_embeddings(struct model *out, const char *folder);
 
+#define MODEL_TABLES_BYTES 32
+/* The hash of the tables and of the folder's vocab.txt: the same for a whole folder and for its public one. With other
+ * tables or words of the same size a client would get a wrong answer. */
+STATUS_MUST_USE enum status model_tables_digest(unsigned char digest[MODEL_TABLES_BYTES], const struct model *model,
+                                                const char *folder);
+
 /* Writes a public folder (made if missing) from the folder of a whole model, weights of which are in model.
  * F16 where that loses nothing. */
 STATUS_MUST_USE enum status model_write_embeddings(const struct model *model, const char *folder,

@@ -86,6 +86,8 @@ enum status calibrated_open(struct calibrated *out, const char *folder, const ch
         status = model_fold(&out->model, &out->folded);
     if (!status)
         status = calibrate(out, folder, texts);
+    if (!status)
+        status = model_tables_digest(out->description.tables, &out->model, folder);
     if (!status && name)
         snprintf(out->description.name, sizeof out->description.name, "%s", name);
     else if (!status)

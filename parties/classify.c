@@ -49,11 +49,11 @@ static void choose_buckets(struct classifier *c)
     c->bucket[c->buckets++] = positions;
 }
 
-/* The client's tables and labels must be those of the model at the parties; a difference that shapes do not
- * show is the owner's affair (the public folder that `trefoil share --export` wrote). */
+/* The client's tables, words and labels must be those of the model at the parties. */
 static enum status check_folder(const struct classifier *c, const char *folder)
 {
     const struct model_config *own = &c->embeddings.config, *shared = &c->description.config;
+    unsigned char tables[MODEL_TABLES_BYTES];
     bool same = own->hidden == shared->hidden && own->layers == shared->layers &&
                 own->heads == shared->heads && own->vocabulary == shared->vocabulary &&
                 own->positions == shared->positions && own->types == shared->types &&
@@ -61,8 +61,15 @@ static enum status check_folder(const struct classifier *c, const char *folder)
                 own->lower_case == shared->lower_case;
     for (uint32_t i = 0; same && i < own->labels; i++)
         same = strcmp(own->label[i], shared->label[i]) == 0;
-    if (same)
-        return STATUS_OK;
+    if (same) {
+        const enum status status = model_tables_digest(tables, &c->embeddings, folder);
+        if (status != STATUS_OK || memcmp(tables, c->description.tables, sizeof tables) == 0)
+            return status;
+        return status_fail(STATUS_FOREIGN,
+                           "%s is not the model \"%s\" that the parties hold: its embedding tables or vocabulary "
+                           "differ; take the public folder that `trefoil share --export` wrote for it",
+                           folder, c->description.name);
+    }
     return status_fail(
         STATUS_FOREIGN,
         "%s is not the model \"%s\" that the parties hold: its shape or its labels differ; choose the "

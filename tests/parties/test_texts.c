@@ -119,6 +119,20 @@ START_TEST(the_public_part_of_a_model_is_what_a_client_needs_and_no_more)
     ck_assert_mem_eq(public.type, whole.type, whole.config.types * hidden * sizeof(float));
     ck_assert_str_eq(public.config.label[1], "positive");
     ck_assert_int_ne(model_read(&refused, folder), STATUS_OK); /* no other weight left the owner */
+    unsigned char digest[2][MODEL_TABLES_BYTES];
+    ck_assert_int_eq(model_tables_digest(digest[0], &whole, from), STATUS_OK);
+    ck_assert_int_eq(model_tables_digest(digest[1], &public, folder), STATUS_OK);
+    ck_assert_mem_eq(digest[0], digest[1], sizeof digest[0]);
+    float *const last[] = {&public.word[whole.config.vocabulary * hidden - 1],
+                           &public.position[whole.config.positions * hidden - 1],
+                           &public.type[whole.config.types * hidden - 1]};
+    for (int i = 0; i < 3; i++) {
+        const float kept = *last[i];
+        *last[i] += 1;
+        ck_assert_int_eq(model_tables_digest(digest[1], &public, folder), STATUS_OK);
+        ck_assert_mem_ne(digest[0], digest[1], sizeof digest[0]);
+        *last[i] = kept;
+    }
     model_clear(&whole);
     model_clear(&public);
     snprintf(command, sizeof command, "rm -rf %s", folder);
