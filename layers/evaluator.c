@@ -30,13 +30,30 @@ static void release_tensor(struct evaluator *e, uint32_t tensor)
     e->tensor[tensor] = (struct share){NULL, NULL};
 }
 
-void evaluator_release(struct evaluator *e, uint32_t gate)
+static void release_masked(struct evaluator *e, uint32_t tensor)
+{
+    pool_give_public(e->tensor[tensor].m, tensor_size(&e->schedule->tensor[tensor]) * sizeof(int64_t));
+    e->tensor[tensor].m = NULL;
+}
+
+static void release_last_read(struct evaluator *e, uint32_t gate,
+                              void (*release)(struct evaluator *, uint32_t tensor))
 {
     const struct gate *g = &e->schedule->gate[gate];
     const uint32_t touched[4] = {g->x, g->y, g->add, g->out};
     for (int t = 0; t < 4; t++)
         if (touched[t] != SCHEDULE_NONE && e->schedule->tensor[touched[t]].last_gate <= gate)
-            release_tensor(e, touched[t]);
+            release(e, touched[t]);
+}
+
+void evaluator_release(struct evaluator *e, uint32_t gate)
+{
+    release_last_read(e, gate, release_tensor);
+}
+
+void evaluator_release_masked(struct evaluator *e, uint32_t gate)
+{
+    release_last_read(e, gate, release_masked);
 }
 
 void evaluator_clear(struct evaluator *e)

@@ -251,12 +251,8 @@ static enum status row_dot_evaluate(struct evaluator *e, const struct gate *g, s
     const struct tensor *a = &e->schedule->tensor[g->x];
     const struct share *x = &e->tensor[g->x], *y = &e->tensor[g->y];
     for (size_t r = 0; r < a->rows; r++) {
-        ring_u128 sum = 0;
-        for (size_t k = 0; k < a->cols; k++) {
-            const size_t i = r * a->cols + k, j = mu_at(g, r) + k;
-            sum += (ring_u128)((ring_i128)x->m[i] * evaluator_own(e, y->m[j], y->l[j]) - (ring_i128)x->l[i] * y->m[j]);
-        }
-        ring_wide_add(z, r, sum);
+        const struct ring_factor mu = evaluator_factor(e, y->m, y->l, mu_at(g, r), true);
+        ring_wide_add(z, r, ring_dot(x->m + r * a->cols, x->l + r * a->cols, &mu, a->cols));
     }
     return STATUS_OK;
 }

@@ -93,12 +93,9 @@ static enum status linear_evaluate(struct evaluator *e, const struct gate *g, st
     if (g->add != SCHEDULE_NONE) {
         const int64_t *m = e->tensor[g->add].m;
         const struct static_share *diagonal = &e->weight[g->diagonal];
-        for (size_t r = 0; r < y->rows; r++)
-            for (size_t c = 0; c < y->cols; c++) {
-                const size_t i = r * y->cols + c;
-                const int64_t own = evaluator_own(e, diagonal->m[c], diagonal->l[c]);
-                ring_wide_add(z, i, (ring_u128)((ring_i128)m[i] * own) << g->diagonal_up);
-            }
+        const struct ring_factor factor = evaluator_factor(e, diagonal->m, diagonal->l, 0, true);
+        for (size_t at = 0; at < tensor_size(y); at += y->cols)
+            ring_scale(ring_wide_at(z, at), m + at, &factor, g->diagonal_up, y->cols);
     }
     return ring_gemm(z, y->cols, x->rows, e->tensor[g->x].m, x->cols, e->weight[g->weight].online, RING_GEMM_ADD);
 }

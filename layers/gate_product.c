@@ -32,20 +32,16 @@ static enum status square_deal(struct dealer *d, const struct gate *g, struct ri
     return STATUS_OK;
 }
 
-/* delta m^2 - 2 m l = m (delta m - 2 l), formed in 128 bits. */
-static inline ring_u128 square_share(int64_t delta, int64_t m, int64_t l)
+static enum status square_open(struct evaluator *e, const struct gate *g, struct ring_wide z, const struct ring_narrow *end)
 {
-    return (ring_u128)m * ((ring_u128)(ring_i128)(delta * m) - 2 * (ring_u128)(ring_i128)l);
+    const struct share *x = &e->tensor[g->x];
+    ring_square(z, x->m, x->l, evaluator_delta(e), tensor_size(&e->schedule->tensor[g->x]), end);
+    return STATUS_OK;
 }
 
 static enum status square_evaluate(struct evaluator *e, const struct gate *g, struct ring_wide z)
 {
-    const size_t n = tensor_size(&e->schedule->tensor[g->x]);
-    const struct share *x = &e->tensor[g->x];
-    const int64_t delta = evaluator_delta(e);
-    for (size_t i = 0; i < n; i++)
-        ring_wide_add(z, i, square_share(delta, x->m[i], x->l[i]));
-    return STATUS_OK;
+    return square_open(e, g, z, NULL);
 }
 
 static enum status square_sum_clear(struct clear_walk *w, const struct gate *g)
@@ -83,10 +79,8 @@ static enum status square_sum_evaluate(struct evaluator *e, const struct gate *g
     const struct share *s = &e->tensor[g->x];
     const int64_t delta = evaluator_delta(e);
     for (size_t r = 0; r < x->rows; r++) {
-        ring_u128 sum = (ring_u128)(ring_i128)(delta * g->constant);
-        for (size_t c = 0; c < x->cols; c++)
-            sum += square_share(delta, s->m[r * x->cols + c], s->l[r * x->cols + c]);
-        ring_wide_add(z, r, sum);
+        const ring_u128 sum = ring_square_sum(s->m + r * x->cols, s->l + r * x->cols, delta, x->cols);
+        ring_wide_add(z, r, sum + (ring_u128)(ring_i128)(delta * g->constant));
     }
     return STATUS_OK;
 }
@@ -101,6 +95,7 @@ const struct gate_walks gate_walks_square = {.name = "square",
                                              .clear = square_clear,
                                              .deal = square_deal,
                                              .evaluate = square_evaluate,
+                                             .open = square_open,
                                              .products = two_an_element};
 const struct gate_walks gate_walks_square_sum = {.name = "square sum",
                                                  .product = true,
@@ -191,21 +186,38 @@ static void add_terms(const struct evaluator *e, const struct gate *g, struct ri
     }
 }
 
-static enum status multiply_evaluate(struct evaluator *e, const struct gate *g, struct ring_wide z)
+/* Without the terms. */
+static void multiply_segments(const struct evaluator *e, const struct gate *g, struct ring_wide z,
+                              const struct ring_narrow *end)
 {
     const struct segments seg = segments_of(e->schedule, g);
     const struct share *x = &e->tensor[g->x], *y = &e->tensor[g->y];
-    const size_t step = g->spread == GATE_EACH;
     for (size_t t = 0; t < seg.count; t++) {
-        const size_t first = right_of(e->schedule, g, t);
-        for (size_t c = 0; c < seg.length; c++) {
-            const size_t i = t * seg.length + c, j = first + c * step;
-            const ring_u128 share = (ring_u128)((ring_i128)x->m[i] * evaluator_own(e, y->m[j], y->l[j]) -
-                                                (ring_i128)x->l[i] * y->m[j]);
-            ring_wide_add(z, i, g->negate ? -share : share);
-        }
+        const size_t at = t * seg.length;
+        const struct ring_factor factor =
+            evaluator_factor(e, y->m, y->l, right_of(e->schedule, g, t), g->spread == GATE_EACH);
+        const struct ring_narrow rest = end ? ring_narrow_at(*end, at) : (struct ring_narrow){0};
+        ring_multiply(ring_wide_at(z, at), x->m + at, x->l + at, &factor, g->negate, seg.length, end ? &rest : NULL);
     }
+}
+
+static enum status multiply_evaluate(struct evaluator *e, const struct gate *g, struct ring_wide z)
+{
+    multiply_segments(e, g, z, NULL);
     add_terms(e, g, z);
+    return STATUS_OK;
+}
+
+static enum status multiply_open(struct evaluator *e, const struct gate *g, struct ring_wide z, const struct ring_narrow *end)
+{
+    struct ring_narrow with_constant = *end;
+    if (g->add != SCHEDULE_NONE) { /* small ones only: the steps of an inverse */
+        const enum status status = multiply_evaluate(e, g, z);
+        ring_narrow(end, z, tensor_size(&e->schedule->tensor[g->out]));
+        return status;
+    }
+    with_constant.add += (ring_u128)(ring_i128)(evaluator_delta(e) * g->constant);
+    multiply_segments(e, g, z, &with_constant);
     return STATUS_OK;
 }
 
@@ -214,4 +226,5 @@ const struct gate_walks gate_walks_multiply = {.name = "multiply",
                                                .clear = multiply_clear,
                                                .deal = multiply_deal,
                                                .evaluate = multiply_evaluate,
+                                               .open = multiply_open,
                                                .products = two_an_element};

@@ -15,6 +15,15 @@
 
 #include "layers/gate_table.h"
 #include "layers/gates.h"
+#include "ring/clones.h"
+
+RING_CLONES static uint64_t dot(const uint64_t *restrict a, const uint64_t *restrict b, size_t n)
+{
+    uint64_t sum = 0;
+    for (size_t i = 0; i < n; i++)
+        sum += a[i] * b[i];
+    return sum;
+}
 
 enum status table_share(const struct evaluator *e, uint32_t lookup, uint32_t table, uint64_t *share)
 {
@@ -32,13 +41,8 @@ enum status table_share(const struct evaluator *e, uint32_t lookup, uint32_t tab
         return status_fail(STATUS_MEMORY, "out of memory for a table");
     for (size_t j = 0; j < 2 * cells; j++)
         turned[j] = (uint64_t)l->table[table][(last - j) & last];
-    for (size_t i = 0; i < l->count; i++) {
-        const uint64_t *hot = e->hot[lookup] + (i << l->bits), *t = turned + (last - d[i]);
-        uint64_t sum = 0;
-        for (size_t j = 0; j < cells; j++)
-            sum += hot[j] * t[j];
-        share[i] = sum;
-    }
+    for (size_t i = 0; i < l->count; i++)
+        share[i] = dot(e->hot[lookup] + (i << l->bits), turned + (last - d[i]), cells);
     free(turned);
     return STATUS_OK;
 }

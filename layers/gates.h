@@ -3,6 +3,7 @@
 #define TREFOIL_LAYERS_GATES_H
 
 #include "layers/walk.h"
+#include "ring/elementwise.h"
 
 struct clear_walk {
     const struct schedule *schedule;
@@ -22,6 +23,10 @@ struct gate_walks {
     enum status (*prepare)(struct evaluator *evaluator, const struct gate *gate, struct ring_wide u);
     /* P_i: z_i, starting from g_i or u_i in z. */
     enum status (*evaluate)(struct evaluator *evaluator, const struct gate *gate, struct ring_wide z);
+    /* P_i: evaluate and ring_narrow in one pass, where there is such a pass: z is not needed afterwards, and may not have
+     * been formed. NULL: one after the other. */
+    enum status (*open)(struct evaluator *evaluator, const struct gate *gate, struct ring_wide z,
+                        const struct ring_narrow *end);
     /* Local gates: the same public linear map for m, l and clear integers. STATUS_RANGE if it does not fit. */
     enum status (*local)(const struct schedule *schedule, const struct gate *gate, int64_t *out, const int64_t *in);
     /* Ring multiplications of one evaluator online. */
@@ -40,11 +45,20 @@ const struct gate_walks *gate_walks(enum gate_kind kind);
 void evaluator_stream_product(const struct evaluator *evaluator, uint32_t gate, void *data, size_t n);
 /* Wipes and frees the tensors that no gate after this one reads. */
 void evaluator_release(struct evaluator *evaluator, uint32_t gate);
+/* The same for what hides them only: the masks wait for evaluator_clear, so that nobody waits for their wiping. */
+void evaluator_release_masked(struct evaluator *evaluator, uint32_t gate);
 
 /* delta_i: 1 for P1, 0 for P2. */
 static inline int64_t evaluator_delta(const struct evaluator *e)
 {
     return e->party == 1;
+}
+
+/* The right operand of a product: elements of a tensor's share, or of a static one, from `at` on. */
+static inline struct ring_factor evaluator_factor(const struct evaluator *e, const int64_t *m, const int64_t *l, size_t at,
+                                                  bool each)
+{
+    return (struct ring_factor){m + at, l + at, evaluator_delta(e), each};
 }
 
 /* delta_i m - l_i. Exact for what honest evaluators hold; whatever else a peer made of m wraps, and gives a wrong result

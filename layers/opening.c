@@ -1,41 +1,22 @@
 #include "layers/opening.h"
 
-#include "ring/clones.h"
-
 /* r_i: halves that make the sum of two floors unbiased. */
 static inline uint64_t rounding(int shift, int party)
 {
     return shift ? ((uint64_t)1 << (shift - 1)) - (party == 2) : 0;
 }
 
-/* ((hi : lo) + r) >> shift modulo 2^64, 1 <= shift <= 16. The carry out of bit 80 falls to bit 64 or above, and is lost with what
- * the high plane shifts out. */
+/* ((hi : lo) + r) >> shift modulo 2^64, 1 <= shift <= 16. The carry out of bit 80 falls to bit 64 or above, and is lost with
+ * what the high plane shifts out. */
 static inline uint64_t shifted(uint64_t lo, uint64_t hi, int shift, uint64_t r)
 {
     const uint64_t sum = lo + r, carried = hi + (sum < lo);
     return sum >> shift | carried << (64 - shift);
 }
 
-RING_CLONES static void shift_all(uint64_t *restrict t, const uint64_t *restrict lo, const uint16_t *restrict hi, size_t n,
-                                  int shift, uint64_t r, const int64_t *restrict mask)
+struct ring_narrow opening_end(uint64_t *t, const int64_t *mask, int shift, int party)
 {
-    for (size_t i = 0; i < n; i++)
-        t[i] = shifted(lo[i], hi[i], shift, r) + (uint64_t)mask[i];
-}
-
-void opening_share(uint64_t *t, struct ring_wide z, size_t n, int shift, int party, const int64_t *mask,
-                   const uint64_t *after)
-{
-    if (shift && mask) {
-        shift_all(t, z.lo, z.hi, n, shift, rounding(shift, party), mask);
-    } else {
-        for (size_t i = 0; i < n; i++)
-            t[i] = (shift ? shifted(z.lo[i], z.hi[i], shift, rounding(shift, party)) : z.lo[i]) +
-                   (mask ? (uint64_t)mask[i] : 0);
-    }
-    if (after)
-        for (size_t i = 0; i < n; i++)
-            t[i] += after[i];
+    return (struct ring_narrow){.t = t, .mask = mask, .add = rounding(shift, party), .shift = shift};
 }
 
 void opening_index(uint16_t *d, struct ring_wide z, const struct lookup *lookup, int party)

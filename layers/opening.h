@@ -15,12 +15,11 @@
 #define TREFOIL_LAYERS_OPENING_H
 
 #include "layers/schedule.h"
-#include "ring/wide.h"
+#include "ring/elementwise.h"
 
-/* t [n]; mask [n] or NULL (fixed-point walk); after: additive shares modulo 2^64 at the output's scale [n], or NULL.
- * shift in 0..16. party 1 or 2. */
-void opening_share(uint64_t *t, struct ring_wide z, size_t n, int shift, int party, const int64_t *mask,
-                   const uint64_t *after);
+/* How a share z becomes the message t = ((z + r_i) >> shift) + mask: for ring_narrow, and for what ends with it. A gate's
+ * product constants join at `add`; c_i, already at the output's scale, is added to t afterwards. shift in 0..16, party 1 or 2. */
+struct ring_narrow opening_end(uint64_t *t, const int64_t *mask, int shift, int party);
 
 /* d [count]: this party's summand, with its share rho_i [count] of the offset already in d. */
 void opening_index(uint16_t *d, struct ring_wide z, const struct lookup *lookup, int party);

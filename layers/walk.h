@@ -134,7 +134,7 @@ struct evaluator {
     struct ring_seed seed; /* shared with P0 for this bundle */
     struct bundle_label label;
     struct share *tensor;
-    void **product;        /* by gate: material; owned, NULL once spent */
+    void **product;        /* by gate: material, spent or not; owned */
     uint64_t **hot;        /* by lookup: this party's share of the unit vector at rho, expanded; owned */
     uint16_t **index;      /* by lookup: the opened d */
     struct walk_profile *profile; /* filled by the online walk, or NULL */

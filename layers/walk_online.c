@@ -19,7 +19,6 @@ struct online {
     uint32_t inputs;
     uint32_t *output;
     uint16_t **received_index; /* by gate of this round: the peer's summand of the index */
-    void *z; /* the product shares of the gate at hand, ten bytes an element */
 };
 
 /* ---- warming: material, masks and expanded tables, before any input ---- */
@@ -67,7 +66,8 @@ static enum status expand_keys(struct evaluator *e, uint32_t number, uint32_t in
 {
     const struct lookup *l = &e->schedule->lookup[index];
     struct ring_seed stream;
-    const enum status status = e->load(e->context, number, PART_KEYS, keys, l->count * dpf_key_bytes(l->bits));
+    const enum status status =
+        e->load(e->context, number, PART_KEYS, keys, l->count * dpf_key_bytes(l->bits));
     if (status != STATUS_OK)
         return status;
     ring_stream_key(&stream, &e->seed, e->label.data, e->label.bytes, index, RING_PURPOSE_ROOT);
@@ -109,23 +109,22 @@ enum status walk_warm(struct evaluator *e)
 /* ---- one gate: shares, then the opening's message ---- */
 
 /* z starts from what was dealt, the client's shares, or nothing. */
-static enum status start_product(struct online *o, uint32_t number, size_t n)
+static enum status start_product(struct online *o, uint32_t number, size_t n, void **data)
 {
     struct evaluator *e = o->e;
     const struct gate *g = &e->schedule->gate[number];
-    o->z = e->product[number];
-    e->product[number] = NULL;
-    if (o->z)
+    *data = e->product[number];
+    if (*data)
         return STATUS_OK;
-    o->z = pool_take_zero(n * RING_PRODUCT_BYTES);
-    if (!o->z)
+    *data = pool_take_zero(n * RING_PRODUCT_BYTES);
+    if (!*data)
         return status_fail(STATUS_MEMORY, "out of memory");
     if (g->kind == GATE_INPUT) {
         const struct ring_wide in = o->input[o->inputs++];
-        memcpy(wide_view(o->z, n).lo, in.lo, n * sizeof *in.lo);
-        memcpy(wide_view(o->z, n).hi, in.hi, n * sizeof *in.hi);
+        memcpy(wide_view(*data, n).lo, in.lo, n * sizeof *in.lo);
+        memcpy(wide_view(*data, n).hi, in.hi, n * sizeof *in.hi);
     } else if (e->clear && gate_walks(g->kind)->fixed) {
-        return gate_walks(g->kind)->prepare(e, g, wide_view(o->z, n));
+        return gate_walks(g->kind)->prepare(e, g, wide_view(*data, n));
     }
     return STATUS_OK;
 }
@@ -174,6 +173,24 @@ static enum status queue_index(struct online *o, uint32_t number, struct ring_wi
     return e->clear ? STATUS_OK : e->queue(e->context, d, peer, l->count * sizeof *d);
 }
 
+/* From the operands to t: in one pass if the gate has one, and nothing else is made of z. */
+static enum status make_opening(struct online *o, uint32_t number, struct ring_wide z, size_t n)
+{
+    struct evaluator *e = o->e;
+    const struct gate *g = &e->schedule->gate[number];
+    const struct gate_walks *walks = gate_walks(g->kind);
+    const struct share *out = &e->tensor[g->out];
+    const struct ring_narrow end = opening_end((uint64_t *)out->m, out->l, g->shift, e->party);
+    if (walks->open && g->index == SCHEDULE_NONE)
+        return walks->open(e, g, z, &end);
+    enum status status = walks->evaluate(e, g, z);
+    if (status == STATUS_OK)
+        status = queue_index(o, number, z);
+    if (status == STATUS_OK)
+        ring_narrow(&end, z, n);
+    return status;
+}
+
 static enum status queue_opening(struct online *o, uint32_t number, struct ring_wide z, size_t n)
 {
     struct evaluator *e = o->e;
@@ -181,15 +198,22 @@ static enum status queue_opening(struct online *o, uint32_t number, struct ring_
     uint64_t *after = NULL;
     enum status status = make_output(e, g, n);
     if (status == STATUS_OK)
+        status = make_opening(o, number, z, n);
+    if (status == STATUS_OK)
         status = after_shift(o, g, &after, n);
-    if (status != STATUS_OK) {
-        pool_give(after, n * sizeof *after);
-        return status;
-    }
     uint64_t *t = (uint64_t *)e->tensor[g->out].m;
-    opening_share(t, z, n, g->shift, e->party, e->clear ? NULL : e->tensor[g->out].l, after);
+    for (size_t i = 0; status == STATUS_OK && after && i < n; i++)
+        t[i] += after[i];
     pool_give(after, n * sizeof *after);
-    return e->clear ? STATUS_OK : e->queue_sum(e->context, t, n);
+    return status != STATUS_OK || e->clear ? status : e->queue_sum(e->context, t, n);
+}
+
+static enum status give_output(struct online *o, const struct gate *g, struct ring_wide z, size_t n)
+{
+    const enum status status = gate_walks(g->kind)->evaluate(o->e, g, z);
+    if (status == STATUS_OK)
+        opening_output(o->output, z, n, g->shift, o->e->party);
+    return status;
 }
 
 static enum status open_gate(struct online *o, uint32_t number)
@@ -197,18 +221,14 @@ static enum status open_gate(struct online *o, uint32_t number)
     struct evaluator *e = o->e;
     const struct gate *g = &e->schedule->gate[number];
     const size_t n = tensor_size(&e->schedule->tensor[g->out]);
-    enum status status = start_product(o, number, n);
+    void *data = NULL;
+    enum status status = start_product(o, number, n, &data);
     if (status == STATUS_OK)
-        status = gate_walks(g->kind)->evaluate(e, g, wide_view(o->z, n));
-    if (status == STATUS_OK && g->kind == GATE_OUTPUT)
-        opening_output(o->output, wide_view(o->z, n), n, g->shift, e->party);
-    if (status == STATUS_OK && g->emits) {
-        status = queue_index(o, number, wide_view(o->z, n));
-        if (status == STATUS_OK)
-            status = queue_opening(o, number, wide_view(o->z, n), n);
-    }
-    pool_give(o->z, n * RING_PRODUCT_BYTES);
-    o->z = NULL;
+        status = g->emits ? queue_opening(o, number, wide_view(data, n), n)
+                          : give_output(o, g, wide_view(data, n), n);
+    /* What was dealt waits for evaluator_clear, so that nobody waits for its wiping. */
+    if (data != e->product[number])
+        pool_give(data, n * RING_PRODUCT_BYTES);
     return status;
 }
 
@@ -218,7 +238,8 @@ static enum status local_gate(struct online *o, const struct gate *g)
     const struct schedule *s = e->schedule;
     const size_t n = tensor_size(&s->tensor[g->out]);
     const enum status status = make_output(e, g, n);
-    return status == STATUS_OK ? gate_walks(g->kind)->local(s, g, e->tensor[g->out].m, e->tensor[g->x].m) : status;
+    return status == STATUS_OK ? gate_walks(g->kind)->local(s, g, e->tensor[g->out].m, e->tensor[g->x].m)
+                               : status;
 }
 
 /* ---- rounds ---- */
@@ -232,7 +253,8 @@ static void finish_gate(struct online *o, uint32_t number)
         return;
     const struct lookup *l = &e->schedule->lookup[index];
     for (uint32_t i = 0; i < l->count; i++)
-        e->index[index][i] = (uint16_t)((e->index[index][i] + o->received_index[number][i]) & ((1u << l->bits) - 1));
+        e->index[index][i] =
+            (uint16_t)((e->index[index][i] + o->received_index[number][i]) & ((1u << l->bits) - 1));
     free(o->received_index[number]);
     o->received_index[number] = NULL;
 }
@@ -271,7 +293,7 @@ static enum status run_rounds(struct online *o)
             walk_profile_compute(e->profile, i);
         }
         for (uint32_t i = first; i < end; i++)
-            evaluator_release(e, i);
+            evaluator_release_masked(e, i);
         walk_profile_compute(e->profile, end - 1);
     }
     return STATUS_OK;
@@ -294,8 +316,8 @@ enum status walk_online(struct evaluator *e, const struct ring_wide *input, uint
 
 /* ---- fixed point ---- */
 
-enum status walk_fixed(const struct schedule *s, const struct static_share *weights, const int64_t *const *input,
-                       int64_t *output)
+enum status walk_fixed(const struct schedule *s, const struct static_share *weights,
+                       const int64_t *const *input, int64_t *output)
 {
     struct evaluator e = {.schedule = s, .party = 1, .clear = true, .weight = weights};
     struct ring_wide *wide = calloc(s->gates, sizeof *wide);
