@@ -1,5 +1,5 @@
 /* Latency of small rounds and throughput of large ones between two processes on this machine, over tcp with
- * CURVE.
+ * CURVE, and on a fast link.
  *
  *     bench_net [SMALL_ROUNDS [LARGE_ROUNDS [LARGE_BYTES]]] */
 #include <stdio.h>
@@ -16,7 +16,7 @@ struct side {
     char public_key[NET_KEY_TEXT], secret_key[NET_KEY_TEXT];
 };
 
-static const struct net_session_id session_id = {.bytes = {1, 2, 3}};
+static const struct net_session_id session_id[2] = {{.bytes = {1, 2, 3}}, {.bytes = {4, 5, 6}}};
 
 static void check(enum status status)
 {
@@ -47,6 +47,7 @@ static struct net_hub *open_hub(const struct side sides[2], int me, const char *
     struct net_options options = {.role = me == 0 ? NET_ROLE_P1 : NET_ROLE_P2,
                                   .name = me == 0 ? "P1" : "P2",
                                   .bind = listen,
+                                  .fast_links = true,
                                   .peers = &peer,
                                   .peer_count = 1};
     struct net_hub *hub;
@@ -78,22 +79,31 @@ static double run(struct net_session *session, uint32_t *number, int rounds, siz
     return time;
 }
 
-static void measure(struct net_hub *hub, const int rounds[2], size_t large, bool print)
+static void measure(struct net_hub *hub, const int rounds[2], size_t large, bool fast, bool print)
 {
     struct net_session *session;
+    const char *why = "";
     uint32_t number = 0;
-    check(net_session_open(&session, hub, &session_id));
+    check(net_session_open(&session, hub, &session_id[fast]));
+    double began = now();
+    if (fast)
+        check(net_session_fast(session, 0, &why));
+    if (print && fast)
+        printf("fast link%s%s: made in %.1f ms\n", *why ? ", over CURVE because the peer " : "", why,
+               1e3 * (now() - began));
+    if (print && !fast)
+        printf("CURVE\n");
     run(session, &number, 100, 8);
     double time = run(session, &number, rounds[0], 8);
     if (print)
-        printf("8-byte rounds: %.1f us each\n", 1e6 * time / rounds[0]);
+        printf("  8-byte rounds: %.1f us each\n", 1e6 * time / rounds[0]);
     run(session, &number, 2, large);
     double spent = cpu();
     time = run(session, &number, rounds[1], large);
     spent = cpu() - spent;
     double giga = 1e-9 * (double)large * rounds[1];
     if (print)
-        printf("%zu-byte rounds: %.2f ms each, %.2f GB/s each way, %.2f CPU-s a GB each way\n", large,
+        printf("  %zu-byte rounds: %.2f ms each, %.2f GB/s each way, %.2f CPU-s a GB each way\n", large,
                1e3 * time / rounds[1], giga / time, spent / giga);
     net_session_close(&session);
 }
@@ -115,14 +125,16 @@ int main(int argc, char **argv)
         strcpy(endpoint, net_hub_endpoint(hub));
         if (write(pipe_ends[1], endpoint, sizeof endpoint) != sizeof endpoint)
             return 1;
-        measure(hub, rounds, large, false);
+        for (int fast = 0; fast < 2; fast++)
+            measure(hub, rounds, large, fast, false);
         net_hub_close(&hub);
         return 0;
     }
     if (read(pipe_ends[0], endpoint, sizeof endpoint) != sizeof endpoint)
         return 1;
     struct net_hub *hub = open_hub(sides, 1, NULL, endpoint);
-    measure(hub, rounds, large, true);
+    for (int fast = 0; fast < 2; fast++)
+        measure(hub, rounds, large, fast, true);
     net_hub_close(&hub);
     int status;
     waitpid(child, &status, 0);

@@ -166,7 +166,7 @@ const char *net_kind_name(unsigned kind)
         [NET_HELLO] = "hello", [NET_REQUEST] = "request", [NET_REPLY] = "reply",
         [NET_ERROR] = "error", [NET_CONTROL] = "control", [NET_SEED] = "seed",
         [NET_DEAL] = "deal",   [NET_WEIGHT] = "weight",   [NET_INPUT] = "input",
-        [NET_ROUND] = "round", [NET_OUTPUT] = "output",
+        [NET_ROUND] = "round", [NET_OUTPUT] = "output",   [NET_ROAD] = "fast link",
     };
     return kind < NET_KINDS && names[kind] != NULL ? names[kind] : "unknown";
 }

@@ -1,4 +1,5 @@
 #include "net/link.h"
+#include "net/road.h"
 
 #include <errno.h>
 #include <malloc.h>
@@ -108,6 +109,7 @@ static enum status copy_options(struct net_hub *hub, const struct net_options *o
     hub->timeout_ms = options->timeout_ms > 0 ? options->timeout_ms : TIMEOUT_MS;
     hub->frame_max = options->frame_max > 0 ? options->frame_max : FRAME_MAX;
     hub->accept_any_client = options->accept_any_client;
+    hub->fast_links = options->fast_links;
     hub->link_rate = options->link_rate;
     hub->link_delay_ms = options->link_delay_ms;
     while (hub->epoch == 0)
@@ -150,6 +152,8 @@ static enum status open_sockets(struct net_hub *hub, void *context, const struct
             status = net_zap_open(&hub->zap, hub->context, hub->zap_domain, allow, hub);
         if (status == STATUS_OK)
             status = net_link_listen(hub, options->bind);
+        if (status == STATUS_OK)
+            status = net_door_open(hub, options);
     }
     for (size_t i = 0; status == STATUS_OK && i < hub->configured; i++)
         if (hub->peers[i].endpoint != NULL)
@@ -179,6 +183,7 @@ static void init_waiting(struct net_hub *hub)
     pthread_condattr_destroy(&monotonic);
     pthread_mutex_init(&hub->lock, NULL);
     hub->last_request = &hub->requests;
+    hub->door.fd = -1;
     zmq_msg_init(&hub->arrival.route);
     zmq_msg_init(&hub->arrival.header);
 }
@@ -230,6 +235,7 @@ void net_hub_close(struct net_hub **out)
         pthread_join(hub->thread, NULL);
     } else {
         net_links_close(hub);
+        net_door_close(hub);
     }
     net_zap_close(&hub->zap);
     if (hub->own_context && hub->context != NULL)

@@ -12,6 +12,7 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <sys/socket.h>
 
 #include "net/frame.h"
 #include "net/shape.h"
@@ -26,8 +27,27 @@
 #define NET_SILENCE_MS 5000     /* after which a peer is not "up" any more */
 #define NET_LINKS_MAX 128       /* connections of one peer */
 #define NET_PARKED_MAX 256      /* sessions of one peer that nobody here has opened yet */
+#define NET_TICKET 16           /* bytes by which a caller on the fast road names its session */
+#define NET_CALLERS 16          /* connections there whose session is not known yet */
+#define NET_ROAD_HOST 64        /* longest numeric address, with the final zero */
 
 struct net_link;
+struct net_road;
+
+/* The listener of the fast road (door.c): the hub's thread alone; port and host never change once it is open. */
+struct net_door {
+    int fd; /* -1: none */
+    bool dirty;
+    unsigned port;
+    char host[NET_ROAD_HOST]; /* where to call; "": where the peer calls us anyway */
+    struct net_caller {
+        int fd;
+        int64_t until;
+        size_t have;
+        unsigned char ticket[NET_TICKET];
+    } caller[NET_CALLERS]; /* oldest first */
+    size_t count;
+};
 
 struct net_peer_state {
     char name[NET_NAME_MAX];
@@ -47,7 +67,8 @@ struct net_peer_state {
     uint64_t epoch; /* of a party's present process, 0 while there is none */
     int64_t heard;
     size_t parked_bytes, parked_sessions;
-    uint64_t faults; /* frames that belonged to no session and broke a rule */
+    int64_t call_after; /* a fast link could not be made: not tried again before */
+    uint64_t faults;    /* frames that belonged to no session and broke a rule */
 };
 
 struct net_hub {
@@ -76,6 +97,8 @@ struct net_hub {
     size_t frame_max;
     bool accept_any_client;
     double link_rate, link_delay_ms; /* net/shape.h; 0: links as they are */
+    bool fast_links;
+    struct net_door door;
     uint64_t epoch;
     struct net_peer_state peers[NET_PEERS_MAX];
     size_t configured; /* peers of the allow-list; dynamic ones follow */
@@ -118,16 +141,26 @@ struct net_session {
     pthread_cond_t arrived;
     struct net_box *boxes;
     size_t box_count;
+    int wake; /* eventfd: rings for a thread that waits for a fast link when a box fails; -1: nobody does */
+    bool awaits_caller;
+    unsigned char ticket[NET_TICKET];
+    int caller; /* the connection that came with the ticket, until the session's thread takes it; -1 */
     /* the session's thread alone: */
     struct net_counters counters;
     uint64_t serial;
     int timeout_ms;
     char *request;
+    struct net_road *road; /* rounds with its peer go there; NULL: over CURVE */
 };
 
 static inline bool net_is_party(enum net_role role)
 {
     return role <= NET_ROLE_P2;
+}
+
+static inline bool net_is_evaluator(enum net_role role)
+{
+    return role == NET_ROLE_P1 || role == NET_ROLE_P2;
 }
 
 /* --- the session table (session.c); all under lock --- */
@@ -193,6 +226,15 @@ void net_hub_ring(struct net_hub *hub);
 /* The next frame of a peer, checked: for callers who copy it out themselves (net_frame_copy) and free it. */
 STATUS_MUST_USE enum status net_receive_frame(struct net_session *session, int peer, enum net_kind kind,
                                               uint32_t label, size_t bytes, struct net_frame **frame);
+
+/* Why nothing more can come from this peer in this session, if so: lost, failed, or we are shutting down. wait_ms: waits that
+ * long for a reason. Not under lock. */
+STATUS_MUST_USE enum status net_session_ended(struct net_session *session, int peer, int wait_ms);
+/* The peer broke the protocol: ends the conversation with it. STATUS_PEER with "PEER WHAT". */
+enum status net_violation(struct net_session *session, int peer, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+/* Ends the conversation for the reason that is this thread's message. */
+enum status net_session_fail(struct net_session *session, int peer, enum status code);
 
 /* --- the hub's thread (loop.c) --- */
 

@@ -6,6 +6,7 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
+#include "net/road.h"
 #include "net/tsan.h"
 
 #define BATCH 64        /* messages read from one socket before the others have their turn */
@@ -126,8 +127,8 @@ static bool any_dirty(const struct net_hub *hub)
  * again only after a read found its socket empty, which is what the dirty flags keep. */
 static void sleep_until_called(struct net_hub *hub, int timeout_ms)
 {
-    struct pollfd fds[3 + 2 * NET_PEERS_MAX];
-    bool *flags[3 + 2 * NET_PEERS_MAX];
+    struct pollfd fds[4 + NET_CALLERS + 2 * NET_PEERS_MAX];
+    bool *flags[4 + NET_CALLERS + 2 * NET_PEERS_MAX];
     nfds_t count = 0;
     bool bell = false;
 #define WATCH(descriptor, flag) \
@@ -145,6 +146,11 @@ static void sleep_until_called(struct net_hub *hub, int timeout_ms)
         if (link->monitor != NULL)
             WATCH(link->monitor_fd, &link->monitor_dirty);
     }
+    if (hub->door.fd >= 0)
+        WATCH(hub->door.fd, &hub->door.dirty);
+    for (size_t i = 0; i < hub->door.count; i++)
+        if (hub->door.caller[i].have < NET_TICKET)
+            WATCH(hub->door.caller[i].fd, &hub->door.dirty);
 #undef WATCH
     int64_t wait = (int64_t)timeout_ms * 1000000, shaped = net_shape_wait(hub);
     wait = shaped < wait ? shaped : wait;
@@ -175,6 +181,7 @@ static bool work(struct net_hub *hub, int64_t now, int64_t *next)
     bool busy = send_queued(hub);
     busy |= net_monitors_read(hub);
     bool more = read_sockets(hub);
+    net_door_work(hub, now);
     if (!more)
         net_monitors_act(hub);
     if (now >= hub->next_tick) {
@@ -210,6 +217,7 @@ void *net_hub_loop(void *argument)
             sleep_until_called(hub, next > now ? (int)(next - now) : 0);
     }
     net_links_close(hub);
+    net_door_close(hub);
     free(hub->arrival.pieces);
     return NULL;
 }

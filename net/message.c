@@ -1,5 +1,7 @@
 #include "net/hub.h"
 
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -116,6 +118,8 @@ enum status net_send_frame(struct net_session *session, int peer, enum net_kind 
         net_frame_free(frame);
         return status;
     }
+    if (kind == NET_ROAD)
+        return STATUS_OK; /* the link's own */
     session->counters.sent[session->hub->peers[peer].role] += bytes;
     session->counters.sent_kind[kind] += bytes;
     return STATUS_OK;
@@ -245,17 +249,49 @@ static enum status wait_frame(struct net_session *session, int peer, enum net_ki
     return status;
 }
 
-/* Ends the conversation with a peer that broke the protocol; the message of this thread is the reason. */
-static enum status violation(struct net_session *session, int peer)
+enum status net_session_fail(struct net_session *session, int peer, enum status code)
 {
     pthread_mutex_lock(&session->hub->lock);
     struct net_box *box = net_session_box(session, peer);
     if (box != NULL) {
         net_frame_clear(&box->frames);
-        net_box_fail(session, box, STATUS_PEER, "%s", status_message());
+        net_box_fail(session, box, code, "%s", status_message());
     }
     pthread_mutex_unlock(&session->hub->lock);
-    return STATUS_PEER;
+    return code;
+}
+
+enum status net_violation(struct net_session *session, int peer, const char *format, ...)
+{
+    char what[NET_WHY];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(what, sizeof what, format, arguments);
+    va_end(arguments);
+    status_fail(STATUS_PEER, "%s %s", session->hub->peers[peer].name, what);
+    return net_session_fail(session, peer, STATUS_PEER);
+}
+
+enum status net_session_ended(struct net_session *session, int peer, int wait_ms)
+{
+    struct net_hub *hub = session->hub;
+    struct timespec end;
+    enum status status = STATUS_OK;
+    net_deadline(&end, wait_ms);
+    pthread_mutex_lock(&hub->lock);
+    for (bool late = false; status == STATUS_OK && !late;) {
+        const struct net_box *box = net_session_box(session, peer);
+        if (box == NULL)
+            status = status_fail(STATUS_MEMORY, "out of memory for a session");
+        else if ((status = ended(session, box)) != STATUS_OK)
+            break;
+        else if (hub->stopping)
+            status = status_fail(STATUS_STOPPED, "%s is shutting down", hub->name);
+        else
+            late = wait_ms == 0 || pthread_cond_timedwait(&session->arrived, &hub->lock, &end) != 0;
+    }
+    pthread_mutex_unlock(&hub->lock);
+    return status;
 }
 
 static enum status check_frame(struct net_session *session, const struct net_frame *frame, enum net_kind kind,
@@ -278,7 +314,7 @@ static enum status check_frame(struct net_session *session, const struct net_fra
                     net_kind_name(kind), (unsigned long long)header->length, bytes);
     else
         return STATUS_OK;
-    return violation(session, frame->peer);
+    return net_session_fail(session, frame->peer, STATUS_PEER);
 }
 
 static enum status receive(struct net_session *session, int peer, enum net_kind kind, uint32_t label,
@@ -297,8 +333,10 @@ static enum status receive(struct net_session *session, int peer, enum net_kind 
         net_frame_free(frame);
         return status;
     }
-    session->counters.received[session->hub->peers[peer].role] += frame->header.length;
-    session->counters.received_kind[kind] += frame->header.length;
+    if (kind != NET_ROAD) {
+        session->counters.received[session->hub->peers[peer].role] += frame->header.length;
+        session->counters.received_kind[kind] += frame->header.length;
+    }
     *out = frame;
     return STATUS_OK;
 }
@@ -330,5 +368,5 @@ enum status net_receive_text(struct net_session *session, int peer, enum net_kin
         return status;
     status = net_frame_text(frame, text, session->hub->peers[peer].name);
     net_frame_free(frame);
-    return status == STATUS_PEER ? violation(session, peer) : status;
+    return status == STATUS_PEER ? net_session_fail(session, peer, STATUS_PEER) : status;
 }

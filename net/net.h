@@ -69,8 +69,11 @@ struct net_options {
     int timeout_ms;         /* how long a wait may last; 0: 20000 */
     size_t frame_max;       /* largest payload accepted from anyone; 0: 256 MiB */
     bool accept_any_client; /* a listener that takes unknown keys as NET_ROLE_CLIENT (off: allow-list only) */
-    double link_rate;       /* for measuring: send no more bits a second to a peer than this; 0: as fast as it goes */
-    double link_delay_ms;   /* for measuring: and this much later */
+    bool fast_links;        /* evaluators: rounds may go over a connection of their own (net_session_fast) */
+    const char *fast_bind;  /* tcp endpoint to listen on for those; NULL: the address of bind, any port */
+    double
+        link_rate; /* for measuring: send no more bits a second to a peer than this; 0: as fast as it goes */
+    double link_delay_ms; /* for measuring: and this much later */
 };
 
 struct net_hub;
@@ -95,6 +98,7 @@ enum net_kind {
     NET_INPUT,   /* a client's additive shares */
     NET_ROUND,   /* openings between the evaluators */
     NET_OUTPUT,  /* logit shares to the client */
+    NET_ROAD,    /* the hub's own: arranges a fast link inside a session; not counted */
     NET_KINDS
 };
 
@@ -178,9 +182,23 @@ STATUS_MUST_USE enum status net_receive_text(struct net_session *session, int pe
 /* Tells a peer that this side failed (code and message of this thread); never blocks, errors are ignored. */
 void net_send_error(struct net_session *session, int peer, enum status code);
 
-/* One exchange with one peer: queue what to send and where to put what comes, run, use. All parts travel in
- * one frame each way. Between init and run nothing waits; run is the only call that does, and fails with the
- * peer's name and the label's round number. The parts must stay valid until run returns. */
+/* Openings on a link of their own. Both evaluators call this at the same point of a session, after net_session_bundle; from then
+ * on rounds of the session with this peer go over a TCP connection that the calling threads drive themselves, sealed with
+ * AES-256-GCM (or ChaCha20-Poly1305 where one processor has no AES) under fresh keys that both sides agree on over CURVE. One
+ * side must be able to call the other over tcp, and both must have the option fast_links.
+ *     *why: "" if so; otherwise, with STATUS_OK, why rounds go over CURVE as before, to be read behind the peer's name. A call
+ *           that fails is not tried again for a minute.
+ *     cost  three messages each way, once; beside them two descriptors and 260 KB until the session is closed
+ *     errors as those of net_receive; the session is of no use then */
+STATUS_MUST_USE enum status net_session_fast(struct net_session *session, int peer, const char **why);
+
+/* One exchange with one peer: queue what to send and where to put what comes, run, use. Over CURVE all parts travel in one frame
+ * each way when it is run; on a fast link what is queued may be sent at once, so that the peer has it while this side still
+ * computes. Queueing never waits; run is the only call that does, and fails with the peer's name and the round's number. From
+ * the queueing on until run returns the parts must stay valid, and what is sent must not change.
+ *
+ * number: the same at both sides, set before the first part is queued. Both sides queue the same bytes in all, in the same order;
+ * they may cut them into parts differently, but for the words of sums, which stay whole. */
 struct net_round {
     struct net_session *session;
     int peer;
@@ -192,6 +210,11 @@ struct net_round {
         bool add;     /* receive is an array of 64-bit words: what comes is added to it */
     } * parts;
     size_t count, capacity, bytes;
+    /* on a fast link, how far it is: part, bytes of it, bytes in all */
+    struct net_mark {
+        size_t part, at, bytes;
+    } sealed, taken;
+    bool begun, heard; /* a record of this round was sealed, taken */
 };
 void net_round_init(struct net_round *round, struct net_session *session, int peer, uint32_t number);
 STATUS_MUST_USE enum status net_round_queue(struct net_round *round, const void *send, void *receive,

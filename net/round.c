@@ -1,4 +1,4 @@
-#include "net/hub.h"
+#include "net/road.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -6,6 +6,12 @@
 void net_round_init(struct net_round *round, struct net_session *session, int peer, uint32_t number)
 {
     *round = (struct net_round){.session = session, .peer = peer, .number = number};
+}
+
+/* Whether this round goes over the session's fast link. */
+static bool on_road(const struct net_round *round)
+{
+    return round->session->road != NULL && round->session->road->peer == round->peer;
 }
 
 static enum status queue_part(struct net_round *round, struct net_part part)
@@ -20,6 +26,8 @@ static enum status queue_part(struct net_round *round, struct net_part part)
     }
     round->parts[round->count++] = part;
     round->bytes += part.bytes;
+    if (on_road(round))
+        net_round_road_early(round);
     return STATUS_OK;
 }
 
@@ -31,7 +39,8 @@ enum status net_round_queue(struct net_round *round, const void *send, void *rec
 enum status net_round_queue_sum(struct net_round *round, uint64_t *values, size_t count)
 {
     return queue_part(
-        round, (struct net_part){.send = values, .receive = values, .bytes = count * sizeof *values, .add = true});
+        round,
+        (struct net_part){.send = values, .receive = values, .bytes = count * sizeof *values, .add = true});
 }
 
 /* The frame comes in pieces that may cut a word, so words go through a buffer that stays in the nearest cache. */
@@ -60,7 +69,7 @@ static enum status send_parts(struct net_round *round)
     return net_send_frame(round->session, round->peer, NET_ROUND, round->number, frame);
 }
 
-enum status net_round_run(struct net_round *round)
+static enum status run_over_curve(struct net_round *round)
 {
     struct net_frame *frame = NULL;
     enum status status = send_parts(round);
@@ -68,7 +77,7 @@ enum status net_round_run(struct net_round *round)
         status =
             net_receive_frame(round->session, round->peer, NET_ROUND, round->number, round->bytes, &frame);
     if (status != STATUS_OK)
-        return status_prefix(status, "round %u: ", round->number);
+        return status;
     size_t at = 0;
     for (size_t i = 0; i < round->count; at += round->parts[i++].bytes)
         if (round->parts[i].add)
@@ -76,9 +85,18 @@ enum status net_round_run(struct net_round *round)
         else
             net_frame_copy(frame, at, round->parts[i].receive, round->parts[i].bytes);
     net_frame_free(frame);
+    return STATUS_OK;
+}
+
+enum status net_round_run(struct net_round *round)
+{
+    const enum status status = on_road(round) ? net_round_road_run(round) : run_over_curve(round);
+    if (status != STATUS_OK)
+        return status_prefix(status, "round %u: ", round->number);
     round->session->counters.rounds++;
-    round->count = 0;
-    round->bytes = 0;
+    round->count = round->bytes = 0;
+    round->sealed = round->taken = (struct net_mark){0};
+    round->begun = round->heard = false;
     return STATUS_OK;
 }
 

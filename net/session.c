@@ -1,10 +1,13 @@
-#include "net/hub.h"
+#include "net/road.h"
 
 #include <assert.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include <sys/eventfd.h>
+#include <unistd.h>
 
 #include <sodium.h>
 
@@ -50,7 +53,7 @@ struct net_session *net_table_add(struct net_hub *hub, const struct net_session_
     session->hub = hub;
     session->id = *id;
     session->state = state;
-    session->parked_by = -1;
+    session->parked_by = session->wake = session->caller = -1;
     session->timeout_ms = hub->timeout_ms;
     session->next = hub->table[chain(id)];
     hub->table[chain(id)] = session;
@@ -97,6 +100,11 @@ void net_table_remove(struct net_session *session)
     for (size_t i = 0; i < session->box_count; i++)
         net_frame_clear(&session->boxes[i].frames);
     pthread_cond_destroy(&session->arrived);
+    if (session->wake >= 0)
+        close(session->wake);
+    if (session->caller >= 0)
+        close(session->caller);
+    sodium_memzero(session->ticket, sizeof session->ticket);
     free(session->boxes);
     free(session->request);
     free(session);
@@ -118,6 +126,14 @@ struct net_box *net_session_box(struct net_session *session, int peer)
     return box;
 }
 
+/* Whatever its thread waits for. */
+static void wake(struct net_session *session)
+{
+    pthread_cond_broadcast(&session->arrived);
+    if (session->wake >= 0)
+        eventfd_write(session->wake, 1);
+}
+
 void net_box_fail(struct net_session *session, struct net_box *box, enum status code, const char *format, ...)
 {
     if (box->failed != STATUS_OK)
@@ -127,7 +143,7 @@ void net_box_fail(struct net_session *session, struct net_box *box, enum status 
     vsnprintf(box->why, sizeof box->why, format, arguments);
     va_end(arguments);
     box->failed = code;
-    pthread_cond_broadcast(&session->arrived);
+    wake(session);
 }
 
 static struct net_box *box_of(struct net_session *session, int peer)
@@ -175,7 +191,7 @@ void net_table_wake(struct net_hub *hub)
 {
     for (size_t i = 0; i < NET_TABLE; i++)
         for (struct net_session *session = hub->table[i]; session != NULL; session = session->next)
-            pthread_cond_broadcast(&session->arrived);
+            wake(session);
     pthread_cond_broadcast(&hub->requested);
 }
 
@@ -217,6 +233,7 @@ void net_session_close(struct net_session **session)
     if (session == NULL || *session == NULL)
         return;
     struct net_hub *hub = (*session)->hub;
+    net_road_close(&(*session)->road);
     pthread_mutex_lock(&hub->lock);
     net_table_remove(*session);
     pthread_mutex_unlock(&hub->lock);

@@ -9,29 +9,37 @@ static int64_t nanoseconds(void)
     return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }
 
-static bool is_shaped(const struct net_hub *hub)
+bool net_is_shaped(const struct net_hub *hub)
 {
     return hub->link_rate > 0 || hub->link_delay_ms > 0;
 }
 
-bool net_shape_take(struct net_hub *hub, struct net_frame *frame)
+int64_t net_shape_due(struct net_hub *hub, int peer, size_t bytes)
 {
-    if (!is_shaped(hub))
-        return false;
-    struct net_shape_line *line = &hub->peers[frame->peer].line;
+    struct net_shape_line *line = &hub->peers[peer].line;
     const int64_t now = nanoseconds();
+    pthread_mutex_lock(&hub->lock);
     if (line->busy_until < now)
         line->busy_until = now;
     if (hub->link_rate > 0)
-        line->busy_until += (int64_t)(8e9 * (double)frame->header.length / hub->link_rate);
-    frame->due = line->busy_until + (int64_t)(1e6 * hub->link_delay_ms);
-    net_frame_push(&line->frames, frame);
+        line->busy_until += (int64_t)(8e9 * (double)bytes / hub->link_rate);
+    const int64_t due = line->busy_until + (int64_t)(1e6 * hub->link_delay_ms);
+    pthread_mutex_unlock(&hub->lock);
+    return due;
+}
+
+bool net_shape_take(struct net_hub *hub, struct net_frame *frame)
+{
+    if (!net_is_shaped(hub))
+        return false;
+    frame->due = net_shape_due(hub, frame->peer, frame->header.length);
+    net_frame_push(&hub->peers[frame->peer].line.frames, frame);
     return true;
 }
 
 bool net_shape_forward(struct net_hub *hub, bool all)
 {
-    if (!is_shaped(hub))
+    if (!net_is_shaped(hub))
         return false;
     const int64_t now = all ? INT64_MAX : nanoseconds();
     bool some = false;
@@ -46,7 +54,7 @@ bool net_shape_forward(struct net_hub *hub, bool all)
 int64_t net_shape_wait(const struct net_hub *hub)
 {
     int64_t due = INT64_MAX;
-    if (!is_shaped(hub))
+    if (!net_is_shaped(hub))
         return due;
     for (size_t i = 0; i < NET_PEERS_MAX; i++) {
         const struct net_frame *first = hub->peers[i].line.frames.first;

@@ -10,7 +10,7 @@
 #define CONNECT_MS 5000
 #define HANDSHAKE_MS 10000
 #define PING_MS 2000 /* ZMTP's own heartbeat: closes connections whose other machine is gone */
-#define READ_AHEAD                                                                                        \
+#define READ_AHEAD \
     4096               /* messages of one connection before ZeroMQ stops reading from it; none is dropped \
                         */
 #define LINGER_MS 1000 /* for what is left when all goodbyes were answered */

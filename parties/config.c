@@ -31,6 +31,7 @@ static const struct {
     {"threads", EVERYONE}, {"buckets", EVERYONE}, {"peers", EVERYONE},     {"listen", PARTY},
     {"store", PARTY},      {"store_size", PARTY}, {"requests_max", PARTY}, {"bundles_max", PARTY},
     {"model", CALLER},     {"tune", CALLER},       {"link_rate", PARTY},   {"link_delay_ms", PARTY},
+    {"fast_links", PARTY}, {"fast_listen", PARTY},
 };
 
 /* A setting nobody knows is most likely misspelt, and one of the other kind of process is misunderstood. */
@@ -138,6 +139,12 @@ static void read_settings(struct config_reader *reader, struct config *config)
     const char *listen = endpoint(reader, "listen", true, true);
     if (listen && !(config->listen = strdup(listen)))
         reader->status = status_fail(STATUS_MEMORY, "out of memory for the configuration");
+    const char *fast_listen = endpoint(reader, "fast_listen", true, false);
+    if (fast_listen && strncmp(fast_listen, "tcp://", 6) != 0)
+        config_refuse(reader, "fast_listen", "must look like tcp://ADDRESS:PORT");
+    else if (fast_listen && !(config->fast_listen = strdup(fast_listen)))
+        reader->status = status_fail(STATUS_MEMORY, "out of memory for the configuration");
+    config_flag(reader, "fast_links", &config->fast_links);
     config->store = beside(reader, config_text(reader, "store", true));
     config_size(reader, "store_size", &config->store_bytes, STORE_SIZE_LEAST);
     config_whole(reader, "requests_max", &config->requests_max, 1, 1024);
@@ -278,6 +285,7 @@ enum status config_load(struct config *out, const char *path)
     memset(out, 0, sizeof *out);
     out->timeout_ms = 20000;
     out->threads = 1;
+    out->fast_links = true;
     out->requests_max = 8;
     out->bundles_max = 64;
     out->store_bytes = STORE_SIZE_USUAL;
@@ -304,6 +312,7 @@ enum status config_load(struct config *out, const char *path)
 void config_unload(struct config *config)
 {
     free(config->listen);
+    free(config->fast_listen);
     free(config->store);
     free(config->model);
     for (size_t i = 0; i < NET_PEERS_MAX; i++)
@@ -320,6 +329,8 @@ enum status config_hub(const struct config *config, void *context, struct net_hu
         .peers = config->peer,
         .peer_count = config->peers,
         .timeout_ms = config->timeout_ms,
+        .fast_links = config->fast_links,
+        .fast_bind = config->fast_listen,
         .link_rate = config->link_rate,
         .link_delay_ms = config->link_delay_ms,
     };

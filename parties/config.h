@@ -28,6 +28,8 @@ struct config {
     uint32_t bucket[16]; /* clients: padded lengths to choose from, rising; parties: those they accept (none:
                             any) */
     uint32_t buckets;
+    bool fast_links;              /* evaluators: openings on a connection of their own; net_options */
+    char *fast_listen;            /* where for; NULL: beside listen */
     double link_rate, link_delay_ms; /* parties, for measuring only: net_options */
     bool tune_lan; /* clients: schedules with one more round and smaller tables an attention layer */
     struct net_peer peer[NET_PEERS_MAX]; /* everyone this process talks to; endpoints owned by the config */

@@ -94,6 +94,17 @@ void config_whole(struct config_reader *reader, const char *name, int *out, int 
         *out = (int)value;
 }
 
+void config_flag(struct config_reader *reader, const char *name, bool *out)
+{
+    const config_setting_t *setting = setting_of(reader, name, false);
+    if (!setting)
+        return;
+    if (config_setting_type(setting) != CONFIG_TYPE_BOOL)
+        config_refuse(reader, name, "must be true or false");
+    else
+        *out = config_setting_get_bool(setting) != 0;
+}
+
 void config_real(struct config_reader *reader, const char *name, double *out, double low, double high)
 {
     const config_setting_t *setting = setting_of(reader, name, false);

@@ -30,6 +30,8 @@ const char *config_text(struct config_reader *reader, const char *name, bool req
 void config_whole(struct config_reader *reader, const char *name, int *out, int low, int high);
 /* The same for a number that need not be whole. */
 void config_real(struct config_reader *reader, const char *name, double *out, double low, double high);
+/* true or false. */
+void config_flag(struct config_reader *reader, const char *name, bool *out);
 /* A number of bytes: "500 MiB", "64G", or a plain number. */
 void config_size(struct config_reader *reader, const char *name, uint64_t *out, uint64_t low);
 /* The index of one of the words (case does not matter), or -1. The words end with NULL. */

@@ -25,6 +25,7 @@ struct service {
     pthread_mutex_t lock; /* the fields below */
     pthread_cond_t idle;
     int running;
+    bool said_slow; /* that openings go over CURVE */
     double started;
 };
 

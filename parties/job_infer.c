@@ -6,6 +6,7 @@
 
 #include "parties/bundle_items.h"
 #include "parties/job.h"
+#include "parties/journal.h"
 #include "ring/parameters.h"
 
 /* What the walk's callbacks need. */
@@ -34,11 +35,44 @@ static enum status queue_sum(void *context, uint64_t *values, size_t count)
     return net_round_queue_sum(&o->round, values, count);
 }
 
+/* The next round after this one in which something is opened: what is queued for it may leave before it is run. */
+static uint32_t next_round(const struct schedule *s, uint32_t after, bool first)
+{
+    for (uint32_t i = 0; i < s->gates; i++)
+        if (s->gate[i].emits && (first || s->gate[i].round > after))
+            return s->gate[i].round;
+    return after;
+}
+
 static enum status exchange(void *context, uint32_t number)
 {
     struct online *o = context;
-    o->round.number = number;
-    return net_round_run(&o->round);
+    if (number != o->round.number)
+        return status_fail(STATUS_STATE, "round %u was to be run, but openings were queued for round %u", number,
+                           o->round.number);
+    const enum status status = net_round_run(&o->round);
+    o->round.number = next_round(o->job->schedule, number, false);
+    return status;
+}
+
+/* Openings take the fast link if there can be one. */
+static enum status prepare_link(struct online *o)
+{
+    struct job *job = o->job;
+    struct service *service = job->service;
+    const int peer = service->peer[3 - service->party];
+    const char *why;
+    net_round_init(&o->round, job->session, peer, next_round(job->schedule, 0, true));
+    const enum status status = net_session_fast(job->session, peer, &why);
+    if (status != STATUS_OK || !*why || !service->config->fast_links)
+        return status;
+    pthread_mutex_lock(&service->lock);
+    const bool said = service->said_slow;
+    service->said_slow = true;
+    pthread_mutex_unlock(&service->lock);
+    if (!said)
+        journal(service->config->name, "%s %s; openings are slower over CURVE (fast_links)", job_peer_name(job, peer), why);
+    return STATUS_OK;
 }
 
 /* ---- the client's input ---- */
@@ -166,6 +200,8 @@ static enum status evaluate(struct online *o, struct evaluator *e)
         status = message_send(job->session, job->client, NET_REPLY,
                               json_pack("{s:I}", "serial", (json_int_t)store_bundle_name(o->bundle)->serial));
     if (status == STATUS_OK)
+        status = prepare_link(o);
+    if (status == STATUS_OK)
         status = inputs_receive(&in, job);
     const double start = job_seconds();
     if (status == STATUS_OK)
@@ -192,7 +228,6 @@ enum status job_infer(struct job *job)
         status = message_send(job->session, job->client, NET_REPLY,
                               json_pack("{s:I}", "serial", (json_int_t)store_bundle_name(o.bundle)->serial));
     if (status == STATUS_OK && job->service->party != 0) {
-        net_round_init(&o.round, job->session, job->service->peer[3 - job->service->party], 0);
         if (json_is_true(json_object_get(job->request, "profile")))
             status = walk_profile_init(&o.profile, job->schedule);
         if (status == STATUS_OK)

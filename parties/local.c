@@ -67,6 +67,7 @@ static enum status make_config(struct config *c, const struct local *l, int memb
                          .requests_max = 16,
                          .bundles_max = BUNDLES_MAX,
                          .threads = l->threads,
+                         .fast_links = true,
                          .store_bytes = orders->store_bytes};
     strcpy(c->name, names[member]);
     memcpy(c->public_key, l->public_key[member], NET_KEY_TEXT);

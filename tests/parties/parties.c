@@ -55,6 +55,7 @@ static void fill_config(struct parties *p, int member)
     c->requests_max = 16;
     c->bundles_max = 1000;
     c->threads = 1;
+    c->fast_links = true;
     if (member < 3) {
         c->listen = p->endpoint[member];
         ck_assert_int_gt(asprintf(&c->store, "%s/%s", p->folder, names[member]), 0);
