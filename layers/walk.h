@@ -89,7 +89,7 @@ struct dealer {
     struct ring_seed seed1, seed2; /* shared with P1, with P2 */
     struct bundle_label label;
     struct masks *tensor;
-    /* Sends one part to one evaluator. data is the callee's to release with free(). */
+    /* Sends one part to one evaluator. data is the callee's, to be given back with pool_give (ring/pool.h). */
     enum status (*emit)(void *context, int party, uint32_t gate, enum part part, void *data, size_t bytes);
     void *context;
 };
@@ -139,9 +139,9 @@ struct evaluator {
     uint16_t **index;      /* by lookup: the opened d */
     struct walk_profile *profile; /* filled by the online walk, or NULL */
 
-    /* Offline: receive(part of a gate) from P0 and keep it in the store. */
+    /* Offline: receive(part of a gate) from P0 and keep it in the store; data is keep's, to be given back with pool_give. */
     enum status (*receive)(void *context, uint32_t gate, enum part part, void *data, size_t bytes);
-    enum status (*keep)(void *context, uint32_t gate, enum part part, const void *data, size_t bytes);
+    enum status (*keep)(void *context, uint32_t gate, enum part part, void *data, size_t bytes);
     /* Online: load what was kept; exchange openings with the other evaluator. */
     enum status (*load)(void *context, uint32_t gate, enum part part, void *data, size_t bytes);
     enum status (*queue)(void *context, const void *send, void *receive, size_t bytes);

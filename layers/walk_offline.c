@@ -84,26 +84,19 @@ static enum status make_masks(struct dealer *d, const struct gate *g)
 static enum status deal_product(struct dealer *d, uint32_t number)
 {
     const struct gate *g = &d->schedule->gate[number];
-    const size_t n = tensor_size(&d->schedule->tensor[g->out]);
-    void *data = wide_allocate(n),
-         *first = pool_take(n * RING_PRODUCT_BYTES); /* data is freed by whoever it is emitted to */
-    enum status status =
-        data && first ? STATUS_OK : status_fail(STATUS_MEMORY, "out of memory while dealing");
-    if (status == STATUS_OK) {
-        memset(data, 0, n * RING_PRODUCT_BYTES);
-        status = gate_walks(g->kind)->deal(d, g, wide_view(data, n));
-    }
-    if (status == STATUS_OK) {
-        struct ring_seed key;
-        ring_stream_key(&key, &d->seed1, d->label.data, d->label.bytes, number, RING_PURPOSE_PRODUCT);
-        ring_stream_wide(wide_view(first, n), n, &key);
-        sodium_memzero(&key, sizeof key);
-        wide_subtract(wide_view(data, n), wide_view(first, n), n);
-        status = d->emit(d->context, 2, number, PART_PRODUCT, data, n * RING_PRODUCT_BYTES);
-        data = NULL;
-    }
-    pool_give(first, n * RING_PRODUCT_BYTES);
-    wipe(data, n * RING_PRODUCT_BYTES);
+    const size_t n = tensor_size(&d->schedule->tensor[g->out]), bytes = n * RING_PRODUCT_BYTES;
+    void *data = pool_take(bytes);
+    struct ring_seed key;
+    if (!data)
+        return status_fail(STATUS_MEMORY, "out of memory while dealing");
+    ring_stream_key(&key, &d->seed1, d->label.data, d->label.bytes, number, RING_PURPOSE_PRODUCT);
+    ring_stream_wide(wide_view(data, n), n, &key);
+    sodium_memzero(&key, sizeof key);
+    wide_negate(wide_view(data, n), n);
+    const enum status status = gate_walks(g->kind)->deal(d, g, wide_view(data, n));
+    if (status == STATUS_OK)
+        return d->emit(d->context, 2, number, PART_PRODUCT, data, bytes);
+    pool_give(data, bytes);
     return status;
 }
 
@@ -122,7 +115,8 @@ static enum status deal_keys(struct dealer *d, uint32_t number)
     const struct lookup *l = &d->schedule->lookup[index];
     const size_t seeds = (size_t)l->count * DPF_SEED_BYTES, keys = l->count * dpf_key_bytes(l->bits);
     uint16_t *rho1 = malloc(l->count * sizeof *rho1), *rho2 = malloc(l->count * sizeof *rho2);
-    unsigned char *root1 = malloc(seeds), *root2 = malloc(seeds), *out = malloc(keys), *copy = malloc(keys);
+    unsigned char *root1 = malloc(seeds), *root2 = malloc(seeds), *out = pool_take(keys),
+                  *copy = pool_take(keys);
     enum status status = STATUS_OK;
     if (!rho1 || !rho2 || !root1 || !root2 || !out || !copy)
         status = status_fail(STATUS_MEMORY, "out of memory while dealing table keys");
@@ -148,8 +142,8 @@ static enum status deal_keys(struct dealer *d, uint32_t number)
     wipe(rho2, l->count * sizeof *rho2);
     wipe(root1, seeds);
     wipe(root2, seeds);
-    free(out);
-    free(copy);
+    pool_give(out, keys);
+    pool_give(copy, keys);
     return status;
 }
 
@@ -223,7 +217,7 @@ static enum status prepare_product(struct evaluator *e, uint32_t number)
     if (status == STATUS_OK && walks->fixed)
         status = walks->prepare(e, g, wide_view(data, n));
     if (status == STATUS_OK)
-        status = e->keep(e->context, number, PART_PRODUCT, data, n * RING_PRODUCT_BYTES);
+        return e->keep(e->context, number, PART_PRODUCT, data, n * RING_PRODUCT_BYTES);
     pool_give(data, n * RING_PRODUCT_BYTES);
     return status;
 }
@@ -232,13 +226,13 @@ static enum status prepare_keys(struct evaluator *e, uint32_t number)
 {
     const struct lookup *l = &e->schedule->lookup[e->schedule->gate[number].index];
     const size_t bytes = l->count * dpf_key_bytes(l->bits);
-    void *keys = malloc(bytes);
+    void *keys = pool_take(bytes);
     if (!keys)
         return status_fail(STATUS_MEMORY, "out of memory");
-    enum status status = e->receive(e->context, number, PART_KEYS, keys, bytes);
+    const enum status status = e->receive(e->context, number, PART_KEYS, keys, bytes);
     if (status == STATUS_OK)
-        status = e->keep(e->context, number, PART_KEYS, keys, bytes);
-    wipe(keys, bytes);
+        return e->keep(e->context, number, PART_KEYS, keys, bytes);
+    pool_give(keys, bytes);
     return status;
 }
 

@@ -11,6 +11,7 @@
 #include "parties/config.h"
 #include "parties/messages.h"
 #include "parties/models.h"
+#include "parties/turn.h"
 #include "store/store.h"
 
 struct service {
@@ -21,7 +22,7 @@ struct service {
     int party;            /* 0, 1, 2 */
     int peer[3];          /* the hub's numbers of P0, P1, P2; our own is -1 */
     pthread_mutex_t take; /* at P1: one bundle is agreed on at a time */
-    pthread_mutex_t deal; /* at P0: one bundle is dealt at a time */
+    struct turn deal;     /* at P0: one request deals at a time */
     pthread_mutex_t lock; /* the fields below */
     pthread_cond_t idle;
     int running;

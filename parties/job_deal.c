@@ -6,219 +6,41 @@
  *   P0 -> P_i      the secret of this bundle that P0 and P_i share
  *   P0 -> P1, P2   product corrections (P2 only) and table keys, gate by gate
  *   P1, P2 -> P0   kept: everything is durable, and ready here
- *   P0 -> P1, P2   done
+ * and at the end
+ *   P0 -> P1, P2   done: all are ready at all three
  *
- * A party that dies in between leaves a bundle that is not ready everywhere: it is burnt when it would be taken. */
-#include <stdlib.h>
+ * Bundles are on the way one behind the other: while P0 computes bundle k, the evaluators prepare bundle k - 1 and their stores
+ * write bundle k - 2. So an evaluator offers for bundle k + 1 as soon as bundle k has its name, and says "kept" of bundle k - 1
+ * when bundle k is prepared; P0 names bundle k + 1 when bundle k - 2 is kept by both.
+ *
+ * Serials must rise at every party alike, so one request at a time deals. If another one waits, P0 says "wait" in place of a
+ * name: the evaluators then say "kept" of all they have, and P0 lets the other one go first.
+ *
+ * A party that dies in between leaves bundles that are not ready everywhere: they are burnt when they would be taken. */
 #include <string.h>
 
-#include <sodium.h>
+#include "parties/deal_bundle.h"
 
-#include "parties/bundle_items.h"
-#include "parties/job.h"
-#include "parties/journal.h"
+#define WINDOW 3 /* bundles on the way at P0: computed, prepared, written */
 
-#define CONTRIBUTION 32
-
-struct dealing {
+/* The bundles of one request, and how far they have come. */
+struct pipeline {
     struct job *job;
-    struct store_bundle *bundle;
-    struct store_name name;
+    struct dealing bundle[WINDOW]; /* number k at k modulo WINDOW */
+    uint64_t count;
+    uint64_t named, kept;                   /* so many of them, from the first on */
+    struct deal_offers offers;              /* at P0: for the next bundle */
+    unsigned char random[STORE_HASH_BYTES]; /* at an evaluator: offered for the next bundle */
 };
 
-static uint32_t frame_label(uint32_t gate, enum part part)
+static struct dealing *bundle_at(struct pipeline *p, uint64_t number)
 {
-    return bundle_item(gate, part);
+    struct dealing *d = &p->bundle[number % WINDOW];
+    d->job = p->job;
+    return d;
 }
 
-/* ---- naming a bundle ---- */
-
-static void fill_name(struct dealing *d, uint64_t serial, unsigned char parts[3][CONTRIBUTION])
-{
-    const struct job *job = d->job;
-    memset(&d->name, 0, sizeof d->name);
-    memcpy(d->name.model, job->model->id, sizeof d->name.model);
-    memcpy(d->name.schedule, job->schedule->hash, sizeof d->name.schedule);
-    d->name.serial = serial;
-    d->name.bucket = job->schedule->bucket;
-    d->name.batch = job->schedule->batch;
-    crypto_generichash(d->name.nonce, sizeof d->name.nonce, parts[0], 3 * CONTRIBUTION, NULL, 0);
-    net_session_bundle(job->session, serial);
-}
-
-static enum status name_as_dealer(struct dealing *d)
-{
-    struct job *job = d->job;
-    unsigned char parts[3][CONTRIBUTION];
-    uint64_t serial, theirs;
-    randombytes_buf(parts[0], CONTRIBUTION);
-    enum status status = store_next_serial(job->service->store, job->model->id, job->schedule->hash, &serial);
-    for (int i = 1; status == STATUS_OK && i < 3; i++) {
-        json_t *message = NULL;
-        status = message_receive(job->session, job->service->peer[i], NET_CONTROL, &message);
-        if (status == STATUS_OK)
-            status = message_number(message, job_peer_name(job, job->service->peer[i]), "serial", INT64_MAX, &theirs);
-        if (status == STATUS_OK)
-            status = message_hex(message, job_peer_name(job, job->service->peer[i]), "random", parts[i], CONTRIBUTION);
-        if (status == STATUS_OK && theirs > serial)
-            serial = theirs;
-        json_decref(message);
-    }
-    if (status == STATUS_OK)
-        fill_name(d, serial, parts);
-    for (int i = 1; status == STATUS_OK && i < 3; i++)
-        status = message_send(job->session, job->service->peer[i], NET_CONTROL,
-                              json_pack("{s:I, s:o, s:o, s:o}", "serial", (json_int_t)serial, "p0",
-                                        message_hex_new(parts[0], CONTRIBUTION), "p1",
-                                        message_hex_new(parts[1], CONTRIBUTION), "p2",
-                                        message_hex_new(parts[2], CONTRIBUTION)));
-    if (status == STATUS_OK)
-        status = store_bundle_create(job->service->store, &d->name, &d->bundle);
-    return status;
-}
-
-static enum status name_as_evaluator(struct dealing *d)
-{
-    static const char *const fields[3] = {"p0", "p1", "p2"};
-    struct job *job = d->job;
-    const int dealer = job->service->peer[0];
-    unsigned char own[CONTRIBUTION], parts[3][CONTRIBUTION];
-    uint64_t serial = 0;
-    json_t *message = NULL;
-    randombytes_buf(own, sizeof own);
-    enum status status = store_next_serial(job->service->store, job->model->id, job->schedule->hash, &serial);
-    if (status == STATUS_OK)
-        status = message_send(job->session, dealer, NET_CONTROL,
-                              json_pack("{s:I, s:o}", "serial", (json_int_t)serial, "random",
-                                        message_hex_new(own, sizeof own)));
-    if (status == STATUS_OK)
-        status = message_receive(job->session, dealer, NET_CONTROL, &message);
-    if (status == STATUS_OK)
-        status = message_number(message, "P0", "serial", INT64_MAX, &serial);
-    for (int i = 0; status == STATUS_OK && i < 3; i++)
-        status = message_hex(message, "P0", fields[i], parts[i], CONTRIBUTION);
-    json_decref(message);
-    if (status == STATUS_OK && memcmp(parts[job->service->party], own, sizeof own) != 0)
-        status = status_fail(STATUS_PEER, "P0 left our random bytes out of a bundle's nonce");
-    if (status != STATUS_OK)
-        return status;
-    fill_name(d, serial, parts);
-    return store_bundle_create(job->service->store, &d->name, &d->bundle);
-}
-
-/* What the parties compare when the bundle is taken. */
-static void digest_of(const struct store_name *name, unsigned char digest[STORE_HASH_BYTES])
-{
-    static const char label[] = "trefoil bundle 1";
-    crypto_generichash(digest, STORE_HASH_BYTES, (const unsigned char *)name, sizeof *name, (const unsigned char *)label,
-                       sizeof label);
-}
-
-static enum status make_ready(struct dealing *d)
-{
-    unsigned char digest[STORE_HASH_BYTES];
-    digest_of(&d->name, digest);
-    const enum status status = store_bundle_ready(d->bundle, digest);
-    if (status == STATUS_OK)
-        journal(d->job->service->config->name, "bundle %llu is ready", (unsigned long long)d->name.serial);
-    return status;
-}
-
-/* ---- P0 ---- */
-
-static void release(void *data, void *hint)
-{
-    (void)hint;
-    free(data);
-}
-
-static enum status emit(void *context, int party, uint32_t gate, enum part part, void *data, size_t bytes)
-{
-    struct dealing *d = context;
-    struct job *job = d->job;
-    return net_send_owned(job->session, job->service->peer[party], NET_DEAL, frame_label(gate, part), data, bytes, release,
-                          NULL);
-}
-
-static enum status expect_done(struct job *job, int peer)
-{
-    json_t *message = NULL;
-    const enum status status = message_receive(job->session, peer, NET_CONTROL, &message);
-    json_decref(message);
-    return status;
-}
-
-static enum status deal_one(struct dealing *d)
-{
-    struct job *job = d->job;
-    struct dealer dealer = {.schedule = job->schedule,
-                            .weight = job->model->dealer,
-                            .label = {&d->name, sizeof d->name},
-                            .emit = emit,
-                            .context = d};
-    enum status status = name_as_dealer(d);
-    if (status != STATUS_OK)
-        return status;
-    randombytes_buf(&dealer.seed1, sizeof dealer.seed1);
-    randombytes_buf(&dealer.seed2, sizeof dealer.seed2);
-    status = net_send(job->session, job->service->peer[1], NET_SEED, 0, &dealer.seed1, sizeof dealer.seed1);
-    if (status == STATUS_OK)
-        status = net_send(job->session, job->service->peer[2], NET_SEED, 0, &dealer.seed2, sizeof dealer.seed2);
-    if (status == STATUS_OK)
-        status = walk_deal(&dealer);
-    sodium_memzero(&dealer, sizeof dealer);
-    for (int i = 1; status == STATUS_OK && i < 3; i++)
-        status = expect_done(job, job->service->peer[i]);
-    if (status == STATUS_OK)
-        status = make_ready(d);
-    for (int i = 1; status == STATUS_OK && i < 3; i++)
-        status = message_send(job->session, job->service->peer[i], NET_CONTROL, json_pack("{s:b}", "done", 1));
-    return status;
-}
-
-/* ---- P1 and P2 ---- */
-
-static enum status receive_part(void *context, uint32_t gate, enum part part, void *data, size_t bytes)
-{
-    struct dealing *d = context;
-    struct job *job = d->job;
-    return net_receive(job->session, job->service->peer[0], NET_DEAL, frame_label(gate, part), data, bytes);
-}
-
-static enum status keep_part(void *context, uint32_t gate, enum part part, const void *data, size_t bytes)
-{
-    struct dealing *d = context;
-    return store_bundle_put(d->bundle, bundle_item(gate, part), data, bytes);
-}
-
-static enum status prepare_one(struct dealing *d)
-{
-    struct job *job = d->job;
-    struct evaluator e = {.schedule = job->schedule,
-                          .party = job->service->party,
-                          .weight = job->model->share,
-                          .label = {&d->name, sizeof d->name},
-                          .receive = receive_part,
-                          .keep = keep_part,
-                          .context = d};
-    enum status status = name_as_evaluator(d);
-    if (status == STATUS_OK)
-        status = net_receive(job->session, job->service->peer[0], NET_SEED, 0, &e.seed, sizeof e.seed);
-    if (status == STATUS_OK)
-        status = store_bundle_put(d->bundle, BUNDLE_ITEM_SEED, &e.seed, sizeof e.seed);
-    if (status == STATUS_OK)
-        status = evaluator_init(&e);
-    if (status == STATUS_OK)
-        status = walk_prepare(&e);
-    evaluator_clear(&e);
-    if (status == STATUS_OK)
-        status = make_ready(d);
-    if (status == STATUS_OK)
-        status = message_send(job->session, job->service->peer[0], NET_CONTROL, json_pack("{s:b}", "kept", 1));
-    return status == STATUS_OK ? expect_done(job, job->service->peer[0]) : status;
-}
-
-/* ---- the request ---- */
+/* ---- what the client is told ---- */
 
 static enum status ready_count(const struct job *job, uint64_t *count)
 {
@@ -234,8 +56,9 @@ static enum status report(struct job *job, uint64_t done, bool last)
     if (status != STATUS_OK)
         return status;
     return message_send(job->session, job->client, NET_REPLY,
-                        json_pack("{s:I, s:I, s:b, s:I}", "done", (json_int_t)done, "ready", (json_int_t)ready, "last",
-                                  (int)last, "received", (json_int_t)c->received_kind[NET_DEAL]));
+                        json_pack("{s:I, s:I, s:b, s:I}", "done", (json_int_t)done, "ready",
+                                  (json_int_t)ready, "last", (int)last, "received",
+                                  (json_int_t)c->received_kind[NET_DEAL]));
 }
 
 /* ---- how many: as many as asked for, within P0's limit, of which all three have what is ready ---- */
@@ -282,7 +105,8 @@ static enum status decide_count(struct job *job, uint64_t *count)
     const uint64_t most = (uint64_t)job->service->config->bundles_max;
     struct stock own, theirs;
     uint64_t asked = 0, ready = 0;
-    enum status status = message_number(job->request, job_peer_name(job, job->client), "count", UINT32_MAX, &asked);
+    enum status status =
+        message_number(job->request, job_peer_name(job, job->client), "count", UINT32_MAX, &asked);
     if (status == STATUS_OK)
         status = own_stock(job, &own);
     for (int i = 1; status == STATUS_OK && i < 3; i++) {
@@ -297,8 +121,9 @@ static enum status decide_count(struct job *job, uint64_t *count)
     const uint64_t room = ready < most ? most - ready : 0;
     *count = asked < room ? asked : room;
     for (int i = 1; status == STATUS_OK && i < 3; i++)
-        status = message_send(job->session, job->service->peer[i], NET_CONTROL,
-                              json_pack("{s:I, s:I}", "count", (json_int_t)*count, "first", (json_int_t)own.first));
+        status = message_send(
+            job->session, job->service->peer[i], NET_CONTROL,
+            json_pack("{s:I, s:I}", "count", (json_int_t)*count, "first", (json_int_t)own.first));
     return status;
 }
 
@@ -309,8 +134,9 @@ static enum status follow_count(struct job *job, uint64_t *count)
     json_t *message = NULL;
     enum status status = own_stock(job, &own);
     if (status == STATUS_OK)
-        status = message_send(job->session, job->service->peer[0], NET_CONTROL,
-                              json_pack("{s:I, s:I}", "ready", (json_int_t)own.ready, "first", (json_int_t)own.first));
+        status = message_send(
+            job->session, job->service->peer[0], NET_CONTROL,
+            json_pack("{s:I, s:I}", "ready", (json_int_t)own.ready, "first", (json_int_t)own.first));
     if (status == STATUS_OK)
         status = message_receive(job->session, job->service->peer[0], NET_CONTROL, &message);
     if (status == STATUS_OK)
@@ -326,29 +152,169 @@ static enum status agree_on_count(struct job *job, uint64_t *count)
     if (job->service->party != 0)
         return follow_count(job, count);
     /* Not while a bundle is dealt: what one party calls ready the others will have in a moment. */
-    pthread_mutex_lock(&job->service->deal);
+    turn_begin(&job->service->deal);
     const enum status status = decide_count(job, count);
-    pthread_mutex_unlock(&job->service->deal);
+    turn_end(&job->service->deal);
     return status;
+}
+
+/* ---- P0 ---- */
+
+static enum status expect(struct job *job, int peer, const char *field)
+{
+    json_t *message = NULL;
+    enum status status = message_receive(job->session, peer, NET_CONTROL, &message);
+    if (status == STATUS_OK && !json_is_true(json_object_get(message, field)))
+        status = status_fail(STATUS_PEER, "%s did not say \"%s\" of a bundle when it was due",
+                             job_peer_name(job, peer), field);
+    json_decref(message);
+    return status;
+}
+
+static enum status tell_evaluators(struct job *job, const char *what)
+{
+    enum status status = STATUS_OK;
+    for (int i = 1; status == STATUS_OK && i < 3; i++)
+        status = message_send(job->session, job->service->peer[i], NET_CONTROL, json_pack("{s:b}", what, 1));
+    return status;
+}
+
+/* The oldest bundle on the way is ready at both evaluators, and then here. */
+static enum status settle_oldest(struct pipeline *p)
+{
+    struct job *job = p->job;
+    struct dealing *d = bundle_at(p, p->kept);
+    enum status status = STATUS_OK;
+    for (int i = 1; status == STATUS_OK && i < 3; i++)
+        status = expect(job, job->service->peer[i], "kept");
+    if (status == STATUS_OK)
+        status = deal_ready(d);
+    if (status != STATUS_OK)
+        return status;
+    deal_clear(d);
+    p->kept++;
+    return p->kept < p->count ? report(job, p->kept, false) : STATUS_OK;
+}
+
+static enum status settle_all(struct pipeline *p)
+{
+    enum status status = STATUS_OK;
+    while (status == STATUS_OK && p->kept < p->named)
+        status = settle_oldest(p);
+    return status;
+}
+
+/* Lets another request deal first, with nothing of ours on the way. */
+static enum status give_way(struct pipeline *p)
+{
+    struct turn *deal = &p->job->service->deal;
+    enum status status = tell_evaluators(p->job, "wait");
+    if (status == STATUS_OK)
+        status = settle_all(p);
+    if (status == STATUS_OK) {
+        turn_end(deal);
+        turn_begin(deal);
+    }
+    return status;
+}
+
+/* One bundle more on the way; then what is due comes: the end of an older one, and offers for the next. */
+static enum status deal_next(struct pipeline *p)
+{
+    struct dealing *d = bundle_at(p, p->named);
+    enum status status = deal_name_all(d, &p->offers);
+    if (status == STATUS_OK) {
+        p->named++;
+        status = deal_send(d);
+    }
+    if (status == STATUS_OK && p->named - p->kept == WINDOW)
+        status = settle_oldest(p);
+    if (status == STATUS_OK && p->named < p->count)
+        status = deal_read_offers(p->job, &p->offers);
+    return status;
+}
+
+static enum status deal_bundles(struct pipeline *p)
+{
+    struct turn *deal = &p->job->service->deal;
+    turn_begin(deal);
+    enum status status = p->count ? deal_read_offers(p->job, &p->offers) : STATUS_OK;
+    while (status == STATUS_OK && p->named < p->count) {
+        if (p->named > 0 && turn_wanted(deal))
+            status = give_way(p);
+        if (status == STATUS_OK)
+            status = deal_next(p);
+    }
+    if (status == STATUS_OK)
+        status = settle_all(p);
+    turn_end(deal);
+    return status == STATUS_OK ? tell_evaluators(p->job, "done") : status;
+}
+
+/* ---- P1 and P2 ---- */
+
+/* Says so of every bundle before number upto. */
+static enum status say_kept(struct pipeline *p, uint64_t upto)
+{
+    enum status status = STATUS_OK;
+    for (; status == STATUS_OK && p->kept < upto; p->kept++) {
+        struct dealing *d = bundle_at(p, p->kept);
+        status = deal_kept(d);
+        if (status == STATUS_OK)
+            status = message_send(p->job->session, p->job->service->peer[0], NET_CONTROL,
+                                  json_pack("{s:b}", "kept", 1));
+        deal_clear(d);
+    }
+    return status;
+}
+
+/* The name of the next bundle; before it, P0 may want all that is on the way to be kept. */
+static enum status receive_name(struct pipeline *p, struct dealing *d)
+{
+    enum status status = STATUS_OK;
+    for (bool named = false; status == STATUS_OK && !named;) {
+        json_t *message = NULL;
+        status = message_receive(p->job->session, p->job->service->peer[0], NET_CONTROL, &message);
+        named = status == STATUS_OK && !json_is_true(json_object_get(message, "wait"));
+        if (named)
+            status = deal_name(d, message, p->random);
+        else if (status == STATUS_OK)
+            status = say_kept(p, p->named);
+        json_decref(message);
+    }
+    return status;
+}
+
+static enum status prepare_bundles(struct pipeline *p)
+{
+    struct job *job = p->job;
+    enum status status = p->count ? deal_offer(bundle_at(p, 0), p->random) : STATUS_OK;
+    while (status == STATUS_OK && p->named < p->count) {
+        struct dealing *d = bundle_at(p, p->named);
+        status = receive_name(p, d);
+        if (status == STATUS_OK && ++p->named < p->count)
+            status = deal_offer(d, p->random);
+        if (status == STATUS_OK)
+            status = deal_prepare(d);
+        if (status == STATUS_OK)
+            status = deal_keep(d);
+        if (status == STATUS_OK)
+            status = say_kept(p, p->named - 1);
+    }
+    if (status == STATUS_OK)
+        status = say_kept(p, p->count);
+    return status == STATUS_OK ? expect(job, job->service->peer[0], "done") : status;
 }
 
 enum status job_deal(struct job *job)
 {
-    uint64_t count = 0;
+    struct pipeline p = {.job = job};
     enum status status = job_open_schedule(job);
     if (status == STATUS_OK)
-        status = agree_on_count(job, &count);
-    for (uint64_t done = 0; status == STATUS_OK && done < count; done++) {
-        struct dealing d = {.job = job};
-        /* One bundle at a time: serials must rise at every party alike. */
-        if (job->service->party == 0)
-            pthread_mutex_lock(&job->service->deal);
-        status = job->service->party == 0 ? deal_one(&d) : prepare_one(&d);
-        store_bundle_close(&d.bundle);
-        if (job->service->party == 0)
-            pthread_mutex_unlock(&job->service->deal);
-        if (status == STATUS_OK && done + 1 < count && job->service->party == 0)
-            status = report(job, done + 1, false);
-    }
-    return status == STATUS_OK ? report(job, count, true) : status;
+        status = agree_on_count(job, &p.count);
+    if (status == STATUS_OK)
+        status = job->service->party == 0 ? deal_bundles(&p) : prepare_bundles(&p);
+    for (int i = 0; i < WINDOW; i++)
+        deal_clear(&p.bundle[i]);
+    return status == STATUS_OK ? report(job, p.count, true) : status;
 }

@@ -156,7 +156,7 @@ enum status service_open(struct service **out, const struct config *config, void
     s->config = config;
     s->started = job_seconds();
     pthread_mutex_init(&s->take, NULL);
-    pthread_mutex_init(&s->deal, NULL);
+    turn_init(&s->deal);
     pthread_mutex_init(&s->lock, NULL);
     pthread_cond_init(&s->idle, NULL);
     enum status status = config_hub(config, context, &s->hub);
@@ -210,7 +210,7 @@ void service_close(struct service **service)
     store_close(&s->store);
     net_hub_close(&s->hub);
     pthread_mutex_destroy(&s->take);
-    pthread_mutex_destroy(&s->deal);
+    turn_clear(&s->deal);
     pthread_mutex_destroy(&s->lock);
     pthread_cond_destroy(&s->idle);
     free(s);

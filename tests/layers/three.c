@@ -9,6 +9,7 @@
 #include "layers/gates.h"
 #include "layers/wide_array.h"
 #include "ring/parameters.h"
+#include "ring/pool.h"
 #include "ring/threads.h"
 
 /* ---- numbers ---- */
@@ -184,7 +185,7 @@ static void drop_parts(struct three_part (*part)[2], size_t (*bytes)[2], uint32_
 {
     for (uint32_t i = 0; i < gates; i++)
         for (int k = 0; k < 2; k++) {
-            free(part[i][k].data);
+            pool_give(part[i][k].data, part[i][k].bytes);
             part[i][k] = (struct three_part){NULL, 0};
             bytes[i][k] = 0;
         }
@@ -272,7 +273,7 @@ static enum status take(struct three_part *slot, void *data, size_t bytes)
         return status_fail(STATUS_PEER, "%zu bytes are there instead of %zu", slot->data ? slot->bytes : 0,
                            bytes);
     memcpy(data, slot->data, bytes);
-    free(slot->data);
+    pool_give(slot->data, bytes);
     slot->data = NULL;
     return STATUS_OK;
 }
@@ -283,14 +284,15 @@ static enum status receive(void *context, uint32_t gate, enum part part, void *d
     return take(&p->dealt[gate][part], data, bytes);
 }
 
-static enum status keep(void *context, uint32_t gate, enum part part, const void *data, size_t bytes)
+static enum status keep(void *context, uint32_t gate, enum part part, void *data, size_t bytes)
 {
     struct three_party *p = context;
     struct three_part *slot = &p->kept[gate][part];
-    if (slot->data)
+    if (slot->data) {
+        pool_give(data, bytes);
         return status_fail(STATUS_STATE, "part %d of gate %u is kept twice", (int)part, gate);
-    *slot = (struct three_part){zeroed(bytes, 1), bytes};
-    memcpy(slot->data, data, bytes);
+    }
+    *slot = (struct three_part){data, bytes};
     p->kept_bytes[gate][part] = bytes;
     return STATUS_OK;
 }

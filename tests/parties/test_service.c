@@ -193,6 +193,37 @@ START_TEST(dealing_and_inferring_go_on_side_by_side)
 }
 END_TEST
 
+static void *deal_four(void *argument)
+{
+    struct client *client = NULL;
+    struct config config = parties.config[PARTY_OWNER];
+    struct deal_request r = {.model = id, .bucket = 8, .batch = 1, .tune = TUNE_WAN, .count = 4};
+    (void)argument;
+    ck_ok(client_open(&client, &config, context));
+    ck_ok(client_deal(client, &description, &r));
+    ck_assert_uint_eq(r.dealt, 4);
+    client_close(&client);
+    return NULL;
+}
+
+START_TEST(requests_that_deal_one_shape_at_once_give_way_to_each_other)
+{
+    pthread_t dealing[3];
+    struct deal_request dealt;
+    struct inference i;
+    for (int t = 0; t < 3; t++)
+        ck_assert_int_eq(pthread_create(&dealing[t], NULL, deal_four, NULL), 0);
+    deal(16, 1, TUNE_WAN, 5, &dealt);
+    for (int t = 0; t < 3; t++)
+        pthread_join(dealing[t], NULL);
+    deal(8, 1, TUNE_WAN, 1, &dealt);
+    ck_assert_uint_eq(dealt.ready, 13);
+    for (int n = 0; n < 13; n++)
+        infer(owner, 8, 1, TUNE_WAN, &i);
+    ck_assert_uint_eq(i.serial, 13);
+}
+END_TEST
+
 START_TEST(a_removed_model_is_gone_at_every_party)
 {
     struct description again;
@@ -219,6 +250,7 @@ int main(void)
     tcase_add_test(tcase, a_profile_accounts_for_the_whole_online_time);
     tcase_add_test(tcase, an_inference_without_a_bundle_says_so_and_loses_nothing);
     tcase_add_test(tcase, dealing_and_inferring_go_on_side_by_side);
+    tcase_add_test(tcase, requests_that_deal_one_shape_at_once_give_way_to_each_other);
     tcase_add_test(tcase, a_removed_model_is_gone_at_every_party);
     suite_add_tcase(suite, tcase);
     SRunner *runner = srunner_create(suite);
