@@ -4,6 +4,7 @@
 
 #include <sodium.h>
 
+#include "layers/gate_table.h"
 #include "layers/gates.h"
 #include "layers/wide_array.h"
 #include "ring/parameters.h"
@@ -14,9 +15,10 @@ enum status evaluator_init(struct evaluator *e)
     const struct schedule *s = e->schedule;
     e->tensor = calloc(s->tensors + 1, sizeof *e->tensor);
     e->product = calloc(s->gates + 1, sizeof *e->product);
-    e->hot = calloc(s->lookups + 1, sizeof *e->hot);
+    e->key = calloc(s->lookups + 1, sizeof *e->key);
+    e->entry = calloc(s->lookups + 1, sizeof *e->entry);
     e->index = calloc(s->lookups + 1, sizeof *e->index);
-    if (e->tensor && e->product && e->hot && e->index)
+    if (e->tensor && e->product && e->key && e->entry && e->index)
         return STATUS_OK;
     return status_fail(STATUS_MEMORY, "out of memory for a schedule of %u gates", s->gates);
 }
@@ -65,19 +67,23 @@ void evaluator_clear(struct evaluator *e)
         pool_give(e->product[i], tensor_size(&s->tensor[s->gate[i].out]) * RING_PRODUCT_BYTES);
     for (uint32_t i = 0; i < s->lookups; i++) {
         const struct lookup *l = &s->lookup[i];
-        if (e->hot)
-            pool_give(e->hot[i], ((size_t)l->count << l->bits) * sizeof(uint64_t));
+        if (e->key)
+            pool_give(e->key[i], table_seed_bytes(l) + table_key_bytes(l));
+        if (e->entry)
+            pool_give(e->entry[i], (size_t)l->tables * l->count * sizeof(uint64_t));
         if (e->index)
             free(e->index[i]);
     }
     free(e->tensor);
     free(e->product);
-    free(e->hot);
+    free(e->key);
+    free(e->entry);
     free(e->index);
     sodium_memzero(&e->seed, sizeof e->seed);
     e->tensor = NULL;
     e->product = NULL;
-    e->hot = NULL;
+    e->key = NULL;
+    e->entry = NULL;
     e->index = NULL;
 }
 

@@ -1,50 +1,63 @@
-/* A table entry at a secret index, by an expanded distributed point function; and the client's input.
+/* A table entry at a secret index, by distributed point functions; and the client's input.
  *
- *   share_i = sum_j hot_i[j] T[(d - j) mod 2^n]  modulo 2^64;  share_1 + share_2 = T[d - rho]
+ *   share_1 + share_2 = T[d - rho] modulo 2^64, or an entry near it where the table is flat enough (lookup.reach)
  *
- * d is public to the evaluators, so the sum reads hot and T in an order that depends on nothing secret. Cell i answers for
- * v in ((i-1) 2^s, (i+1) 2^s).
+ * d is public to the evaluators, and what is read depends on it alone. Cell i answers for v in ((i-1) 2^s, (i+1) 2^s).
  *
- * source  DESIGN section 3, "Lookup"; preprocessing/dpf.h
- * cost    2^n multiplications an element and table; one opening an element if the entry is a tensor of its own
+ * source  DESIGN section 3, "Lookup"; preprocessing/dpf_lookup.h
+ * cost    some hundred AES blocks an element, for all tables of a lookup together; one opening an element if the entry is a
+ *         tensor of its own
  * opens   nothing here */
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <sodium.h>
 
 #include "layers/gate_table.h"
 #include "layers/gates.h"
-#include "ring/clones.h"
+#include "preprocessing/dpf_lookup.h"
+#include "ring/pool.h"
 
-RING_CLONES static uint64_t dot(const uint64_t *restrict a, const uint64_t *restrict b, size_t n)
+size_t table_seed_bytes(const struct lookup *l)
 {
-    uint64_t sum = 0;
-    for (size_t i = 0; i < n; i++)
-        sum += a[i] * b[i];
-    return sum;
+    return (size_t)l->count * DPF_SEED_BYTES;
 }
 
-enum status table_share(const struct evaluator *e, uint32_t lookup, uint32_t table, uint64_t *share)
+size_t table_key_bytes(const struct lookup *l)
+{
+    return (size_t)l->count * dpf_key_bytes(l->bits);
+}
+
+/* All tables at once: several gates of a round read one lookup. */
+static enum status make_entries(struct evaluator *e, uint32_t lookup)
 {
     const struct lookup *l = &e->schedule->lookup[lookup];
-    const size_t cells = (size_t)1 << l->bits, last = cells - 1;
-    const uint16_t *d = e->index[lookup];
+    struct dpf_table table = {.bits = l->bits, .reach = l->reach, .tables = l->tables};
+    uint64_t *share[DPF_TABLES] = {NULL};
+    uint64_t *all = e->entry[lookup] = pool_take((size_t)l->tables * l->count * sizeof *all);
+    if (!all)
+        return status_fail(STATUS_MEMORY, "out of memory for a table");
+    for (uint32_t t = 0; t < l->tables; t++) {
+        table.entry[t] = l->table[t];
+        share[t] = all + (size_t)t * l->count;
+    }
+    const unsigned char *seed = e->key[lookup];
+    return dpf_lookup(share, &table, l->count, e->party, e->index[lookup], seed, seed + table_seed_bytes(l));
+}
+
+enum status table_share(struct evaluator *e, uint32_t lookup, uint32_t table, uint64_t *share)
+{
+    const struct lookup *l = &e->schedule->lookup[lookup];
     if (e->clear) {
         for (size_t i = 0; i < l->count; i++)
-            share[i] = (uint64_t)l->table[table][d[i]];
+            share[i] = (uint64_t)l->table[table][e->index[lookup][i]];
         return STATUS_OK;
     }
-    /* Turned and laid twice in a row, the table is read forwards from any d: turned[last - d + j] = T[(d - j) mod 2^n]. */
-    uint64_t *turned = malloc(2 * cells * sizeof *turned);
-    if (!turned)
-        return status_fail(STATUS_MEMORY, "out of memory for a table");
-    for (size_t j = 0; j < 2 * cells; j++)
-        turned[j] = (uint64_t)l->table[table][(last - j) & last];
-    for (size_t i = 0; i < l->count; i++)
-        share[i] = dot(e->hot[lookup] + (i << l->bits), turned + (last - d[i]), cells);
-    free(turned);
-    return STATUS_OK;
+    const enum status status = e->entry[lookup] ? STATUS_OK : make_entries(e, lookup);
+    if (status == STATUS_OK)
+        memcpy(share, e->entry[lookup] + (size_t)table * l->count, l->count * sizeof *share);
+    return status;
 }
 
 /* The real function instead of its table: what follows then corrects nothing. */

@@ -97,6 +97,7 @@ struct lookup {
     uint32_t count;  /* elements */
     int bits, shift; /* v in [0, 2^(shift + bits)) */
     int64_t offset;  /* public, added to z so that v is not negative */
+    uint32_t reach;  /* cells from 8 reach on are read in blocks (preprocessing/dpf_lookup.h); 0: each for itself */
     enum function function;
     double parameter;
     uint32_t tables;

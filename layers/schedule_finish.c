@@ -225,8 +225,8 @@ static void hash_schedule(struct schedule *s)
     }
     for (uint32_t i = 0; i < s->lookups; i++) {
         const struct lookup *l = &s->lookup[i];
-        const int64_t f[] = {l->count,  l->bits,          l->shift,        l->offset,
-                             l->tables, l->table_frac[0], l->table_frac[1]};
+        const int64_t f[] = {l->count, l->bits,   l->shift,         l->offset,
+                             l->reach, l->tables, l->table_frac[0], l->table_frac[1]};
         hash_fields(&state, f, sizeof f / sizeof *f);
         for (uint32_t t = 0; t < l->tables; t++)
             hash_fields(&state, l->table[t], (size_t)1 << l->bits);

@@ -54,7 +54,7 @@ struct cost {
     uint64_t store_p1;
     uint64_t products;       /* ring multiplications of one evaluator online */
     uint64_t offline_products;
-    uint64_t memory_bytes;   /* of an evaluator for one bundle: material, expanded tables, live tensors */
+    uint64_t memory_bytes;   /* of an evaluator for one bundle: material, table keys, live tensors */
     uint64_t weight_bytes;   /* weight shares of an evaluator in memory */
 };
 void walk_count_gate(const struct schedule *schedule, const struct gate *gate, struct cost *cost);
@@ -135,7 +135,8 @@ struct evaluator {
     struct bundle_label label;
     struct share *tensor;
     void **product;        /* by gate: material, spent or not; owned */
-    uint64_t **hot;        /* by lookup: this party's share of the unit vector at rho, expanded; owned */
+    void **key;            /* by lookup: this party's seeds, then the public part of the keys; owned */
+    uint64_t **entry;      /* by lookup: shares of the entries of all its tables, [tables][count]; owned, made when needed */
     uint16_t **index;      /* by lookup: the opened d */
     struct walk_profile *profile; /* filled by the online walk, or NULL */
 
@@ -154,7 +155,7 @@ STATUS_MUST_USE enum status evaluator_init(struct evaluator *evaluator);
 void evaluator_clear(struct evaluator *evaluator);
 
 STATUS_MUST_USE enum status walk_prepare(struct evaluator *evaluator);
-/* Loads a bundle's material, makes its masks and expands its table keys: everything that needs no input. */
+/* Loads a bundle's material and table keys and makes its masks: everything that needs no input. */
 STATUS_MUST_USE enum status walk_warm(struct evaluator *evaluator);
 /* input: this party's additive shares modulo 2^80 of each GATE_INPUT. output: its share modulo 2^32 of the logits. */
 STATUS_MUST_USE enum status walk_online(struct evaluator *evaluator, const struct ring_wide *input, uint32_t *output);

@@ -30,7 +30,7 @@ void walk_count_gate(const struct schedule *s, const struct gate *g, struct cost
         c->offline_p2 += keys;
         c->store_bytes += keys;
         c->store_p1 += keys;
-        c->memory_bytes += ((uint64_t)l->count << l->bits) * sizeof(uint64_t);
+        c->memory_bytes += keys + l->count * (DPF_SEED_BYTES + l->tables * sizeof(uint64_t));
     }
     c->offline_bytes = c->offline_p1 + c->offline_p2;
 }

@@ -8,7 +8,6 @@
 #include "layers/gates.h"
 #include "layers/opening.h"
 #include "layers/wide_array.h"
-#include "preprocessing/dpf.h"
 #include "ring/parameters.h"
 #include "ring/pool.h"
 
@@ -21,7 +20,7 @@ struct online {
     uint16_t **received_index; /* by gate of this round: the peer's summand of the index */
 };
 
-/* ---- warming: material, masks and expanded tables, before any input ---- */
+/* ---- warming: material, masks and table keys, before any input ---- */
 
 /* g_i or u_i: kept in the store, but for what P1 makes from its stream. */
 static enum status warm_product(struct evaluator *e, uint32_t number)
@@ -61,36 +60,22 @@ static enum status warm_mask(struct evaluator *e, uint32_t number)
     return STATUS_OK;
 }
 
-static enum status expand_keys(struct evaluator *e, uint32_t number, uint32_t index, unsigned char *root,
-                               unsigned char *keys)
-{
-    const struct lookup *l = &e->schedule->lookup[index];
-    struct ring_seed stream;
-    const enum status status =
-        e->load(e->context, number, PART_KEYS, keys, l->count * dpf_key_bytes(l->bits));
-    if (status != STATUS_OK)
-        return status;
-    ring_stream_key(&stream, &e->seed, e->label.data, e->label.bytes, index, RING_PURPOSE_ROOT);
-    ring_stream_bytes(root, (size_t)l->count * DPF_SEED_BYTES, &stream, 0);
-    sodium_memzero(&stream, sizeof stream);
-    return dpf_expand(e->hot[index], l->bits, l->count, e->party, root, keys);
-}
-
+/* Seeds from a stream, keys from the store: they are used as they are (dpf_lookup). */
 static enum status warm_lookup(struct evaluator *e, uint32_t number)
 {
     const uint32_t index = e->schedule->gate[number].index;
     if (index == SCHEDULE_NONE)
         return STATUS_OK;
     const struct lookup *l = &e->schedule->lookup[index];
-    const size_t seeds = (size_t)l->count * DPF_SEED_BYTES, bytes = l->count * dpf_key_bytes(l->bits);
-    unsigned char *root = pool_take(seeds), *keys = pool_take(bytes);
-    e->hot[index] = pool_take(((size_t)l->count << l->bits) * sizeof(uint64_t));
-    const enum status status = root && keys && e->hot[index]
-                                   ? expand_keys(e, number, index, root, keys)
-                                   : status_fail(STATUS_MEMORY, "out of memory for the tables of a bundle");
-    pool_give(root, seeds);
-    pool_give(keys, bytes);
-    return status;
+    const size_t seeds = table_seed_bytes(l), keys = table_key_bytes(l);
+    unsigned char *at = e->key[index] = pool_take(seeds + keys);
+    struct ring_seed stream;
+    if (!at)
+        return status_fail(STATUS_MEMORY, "out of memory for the table keys of a bundle");
+    ring_stream_key(&stream, &e->seed, e->label.data, e->label.bytes, index, RING_PURPOSE_ROOT);
+    ring_stream_bytes(at, seeds, &stream, 0);
+    sodium_memzero(&stream, sizeof stream);
+    return e->load(e->context, number, PART_KEYS, at + seeds, keys);
 }
 
 enum status walk_warm(struct evaluator *e)

@@ -3,329 +3,194 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <openssl/evp.h>
 #include <sodium.h>
 
-/* One node or correction word: a seed of 127 bits; the lowest bit is kept clear, it separates the two
- * children. */
-struct block {
-    uint64_t w[2];
-};
-
-/* A key on the wire: a block for every level, the control bits (two a level, left then right), the words of a
- * leaf. */
-#define CONTROL_BYTES 4 /* 2 * 14 bits at most */
-
-static int levels_of(int bits)
-{
-    return bits - DPF_LEAF_BITS;
-}
+#include "preprocessing/dpf_tree.h"
 
 size_t dpf_key_bytes(int bits)
 {
-    return (size_t)levels_of(bits) * sizeof(struct block) + CONTROL_BYTES + DPF_LEAF * sizeof(uint64_t);
+    return dpf_value_offset(bits, dpf_levels(bits));
 }
 
-/* ---- the generator: AES under public constants ---- */
+/* ---- dealing: many keys side by side, level by level, so that the one-way function gets long arrays ---- */
 
-struct generator {
-    EVP_CIPHER_CTX *child, *leaf;
+#define TOGETHER 32
+
+/* Both evaluators' nodes on the way to rho, of some keys. */
+struct paths {
+    size_t n;
+    int bits;
+    unsigned char *key; /* [n][dpf_key_bytes] */
+    const uint16_t *point;
+    struct dpf_block node[2][TOGETHER], child[2][2 * TOGETHER], word[2][2 * TOGETHER];
+    uint32_t controls[TOGETHER];
 };
 
-static EVP_CIPHER_CTX *fixed_key(const char *text)
+static unsigned char *key_of(const struct paths *p, size_t i)
 {
-    unsigned char key[16];
-    crypto_generichash(key, sizeof key, (const unsigned char *)text, strlen(text), NULL, 0);
-    EVP_CIPHER_CTX *context = EVP_CIPHER_CTX_new();
-    if (context && EVP_EncryptInit_ex(context, EVP_aes_128_ecb(), NULL, key, NULL) == 1) {
-        EVP_CIPHER_CTX_set_padding(context, 0);
-        return context;
+    return p->key + i * dpf_key_bytes(p->bits);
+}
+
+static struct dpf_block choose(const struct dpf_block pair[2], uint64_t second)
+{
+    struct dpf_block out;
+    for (int w = 0; w < 2; w++)
+        out.w[w] = pair[0].w[w] ^ ((pair[0].w[w] ^ pair[1].w[w]) & -second);
+    return out;
+}
+
+/* One key: the corrections that make the child equal for both that rho does not pass through, and the other one's control
+ * bits differ. Moves both nodes to the child on rho's path. */
+static void deal_level(struct paths *p, size_t i, int level)
+{
+    const uint64_t right = p->point[i] >> (p->bits - 1 - level) & 1;
+    struct dpf_block difference[2], correction[2], kept;
+    for (int side = 0; side < 2; side++)
+        for (int w = 0; w < 2; w++)
+            difference[side].w[w] = p->child[0][2 * i + side].w[w] ^ p->child[1][2 * i + side].w[w];
+    kept = choose(difference, right ^ 1);
+    kept.w[0] &= ~(uint64_t)1;
+    correction[0] = correction[1] = kept;
+    correction[0].w[0] |= (difference[0].w[0] & 1) ^ right ^ 1;
+    correction[1].w[0] |= (difference[1].w[0] & 1) ^ right;
+    memcpy(key_of(p, i) + (size_t)level * sizeof kept, &kept, sizeof kept);
+    for (int side = 0; side < 2; side++)
+        p->controls[i] |= (uint32_t)(correction[side].w[0] & 1) << (2 * level + side);
+    const struct dpf_block fix = choose(correction, right);
+    for (int e = 0; e < 2; e++) {
+        const uint64_t control = -(p->node[e][i].w[0] & 1);
+        struct dpf_block next = choose(&p->child[e][2 * i], right);
+        next.w[0] ^= fix.w[0] & control;
+        next.w[1] ^= fix.w[1] & control;
+        p->node[e][i] = next;
     }
-    EVP_CIPHER_CTX_free(context);
-    return NULL;
 }
 
-static enum status generator_open(struct generator *g)
+/* What makes two words at rho's node differ by `unit` (1 or 0): t_1 - t_2 is +1 or -1 there, hence (-1)^t_2 (unit - word_1 +
+ * word_2). */
+static uint64_t word_correction(const struct paths *p, size_t i, uint64_t unit, uint64_t word1, uint64_t word2)
 {
-    g->child = fixed_key("trefoil dpf children 1");
-    g->leaf = fixed_key("trefoil dpf leaves 1");
-    return g->child && g->leaf ? STATUS_OK
-                               : status_fail(STATUS_MEMORY, "AES of libcrypto could not be set up");
+    const uint64_t negative = -(p->node[1][i].w[0] & 1);
+    return ((unit - word1 + word2) ^ negative) - negative;
 }
 
-static void generator_close(struct generator *g)
+static enum status all_words(const struct dpf_generator *g, struct paths *p, size_t each)
 {
-    EVP_CIPHER_CTX_free(g->child);
-    EVP_CIPHER_CTX_free(g->leaf);
+    const enum status status = dpf_words(g, p->word[0], p->node[0], p->n, each);
+    return status == STATUS_OK ? dpf_words(g, p->word[1], p->node[1], p->n, each) : status;
 }
 
-/* out[i] = AES(in[i]) ^ in[i]. */
-static enum status hash_blocks(EVP_CIPHER_CTX *context, struct block *out, const struct block *in, size_t n)
+static enum status deal_values(const struct dpf_generator *g, struct paths *p, int depth)
 {
-    int written = 0;
-    if (EVP_EncryptUpdate(context, (unsigned char *)out, &written, (const unsigned char *)in,
-                          (int)(n * sizeof *in)) != 1)
-        return status_fail(STATUS_MEMORY, "AES of libcrypto failed");
-    for (size_t i = 0; i < n; i++) {
-        out[i].w[0] ^= in[i].w[0];
-        out[i].w[1] ^= in[i].w[1];
+    const enum status status = all_words(g, p, 1);
+    for (size_t i = 0; i < p->n; i++) {
+        const uint64_t value = word_correction(p, i, 1, p->word[0][i].w[0], p->word[1][i].w[0]);
+        memcpy(key_of(p, i) + dpf_value_offset(p->bits, depth), &value, sizeof value);
     }
-    return STATUS_OK;
-}
-
-/* child[2i], child[2i+1]: the raw children of node[i]; scratch [2n]. */
-static enum status raw_children(const struct generator *g, struct block *child, struct block *scratch,
-                                const struct block *node, size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        scratch[2 * i] = scratch[2 * i + 1] = node[i];
-        scratch[2 * i + 1].w[0] |= 1;
-    }
-    return hash_blocks(g->child, child, scratch, 2 * n);
-}
-
-/* word[i][DPF_LEAF]: the words of leaf i; scratch [n * DPF_LEAF / 2]. */
-static enum status leaf_words(const struct generator *g, struct block *word, struct block *scratch,
-                              const struct block *node, size_t n)
-{
-    const size_t each = DPF_LEAF / 2;
-    for (size_t i = 0; i < n; i++)
-        for (size_t j = 0; j < each; j++) {
-            scratch[i * each + j] = node[i];
-            scratch[i * each + j].w[0] |= j;
-        }
-    return hash_blocks(g->leaf, word, scratch, n * each);
-}
-
-/* The lowest bit of a raw child is its control bit. */
-static inline uint64_t take_control(struct block *b)
-{
-    const uint64_t control = b->w[0] & 1;
-    b->w[0] &= ~(uint64_t)1;
-    return control;
-}
-
-static inline void xor_masked(struct block *a, const struct block *b, uint64_t bit)
-{
-    a->w[0] ^= b->w[0] & -bit;
-    a->w[1] ^= b->w[1] & -bit;
-}
-
-/* ---- dealing ---- */
-
-static void root(struct block *out, const unsigned char *seed)
-{
-    memcpy(out, seed, sizeof *out);
-    out->w[0] &= ~(uint64_t)1;
-}
-
-/* One level of one key: node and control of both parties move to the child on rho's path. */
-static enum status deal_level(const struct generator *g, struct block node[2], uint64_t control[2],
-                              uint64_t right, struct block *correction, uint64_t bits[2])
-{
-    struct block child[2][2], scratch[2];
-    uint64_t t[2][2];
-    for (int p = 0; p < 2; p++) {
-        const enum status status = raw_children(g, child[p], scratch, &node[p], 1);
-        if (status != STATUS_OK)
-            return status;
-        for (int side = 0; side < 2; side++)
-            t[p][side] = take_control(&child[p][side]);
-    }
-    /* The child that rho does not pass through must become equal for both: its difference is the correction.
-     */
-    for (int w = 0; w < 2; w++) {
-        const uint64_t left = child[0][0].w[w] ^ child[1][0].w[w],
-                       other = child[0][1].w[w] ^ child[1][1].w[w];
-        correction->w[w] = (left & -right) | (other & ~-right);
-    }
-    bits[0] = t[0][0] ^ t[1][0] ^ right ^ 1;
-    bits[1] = t[0][1] ^ t[1][1] ^ right;
-    for (int p = 0; p < 2; p++) {
-        struct block next = child[p][0];
-        struct block difference = {{next.w[0] ^ child[p][1].w[0], next.w[1] ^ child[p][1].w[1]}};
-        xor_masked(&next, &difference, right);
-        xor_masked(&next, correction, control[p]);
-        const uint64_t own = t[p][0] ^ ((t[p][0] ^ t[p][1]) & -right);
-        const uint64_t fix = bits[0] ^ ((bits[0] ^ bits[1]) & -right);
-        node[p] = next;
-        control[p] = own ^ (fix & control[p]);
-    }
-    sodium_memzero(child, sizeof child);
-    sodium_memzero(scratch, sizeof scratch);
-    return STATUS_OK;
-}
-
-static enum status deal_leaf(const struct generator *g, const struct block node[2], const uint64_t control[2],
-                             unsigned low, uint64_t correction[DPF_LEAF])
-{
-    union {
-        struct block b[DPF_LEAF / 2];
-        uint64_t w[DPF_LEAF];
-    } word[2];
-    struct block scratch[DPF_LEAF / 2];
-    for (int p = 0; p < 2; p++) {
-        const enum status status = leaf_words(g, word[p].b, scratch, &node[p], 1);
-        if (status != STATUS_OK)
-            return status;
-    }
-    /* t_1 - t_2 is +1 or -1 on rho's leaf: (-1)^t_2 (unit - word_1 + word_2). */
-    const uint64_t negative = -control[1];
-    for (unsigned j = 0; j < DPF_LEAF; j++) {
-        const uint64_t unit = ((uint64_t)(j ^ low) - 1) >> 63;
-        const uint64_t value = unit - word[0].w[j] + word[1].w[j];
-        correction[j] = (value ^ negative) - negative;
-    }
-    sodium_memzero(word, sizeof word);
-    sodium_memzero(scratch, sizeof scratch);
-    return STATUS_OK;
-}
-
-static enum status deal_one(const struct generator *g, unsigned char *key, int bits, unsigned point,
-                            const unsigned char *seed1, const unsigned char *seed2)
-{
-    const int levels = levels_of(bits);
-    struct block node[2], correction;
-    uint64_t control[2] = {0, 1}, side[2], leaf[DPF_LEAF];
-    uint32_t controls = 0;
-    root(&node[0], seed1);
-    root(&node[1], seed2);
-    for (int level = 0; level < levels; level++) {
-        const uint64_t right = point >> (bits - 1 - level) & 1;
-        const enum status status = deal_level(g, node, control, right, &correction, side);
-        if (status != STATUS_OK)
-            return status;
-        memcpy(key + (size_t)level * sizeof correction, &correction, sizeof correction);
-        controls |= (uint32_t)(side[0] | side[1] << 1) << 2 * level;
-    }
-    key += (size_t)levels * sizeof correction;
-    memcpy(key, &controls, CONTROL_BYTES);
-    const enum status status = deal_leaf(g, node, control, point & (DPF_LEAF - 1), leaf);
-    memcpy(key + CONTROL_BYTES, leaf, sizeof leaf);
-    sodium_memzero(node, sizeof node);
     return status;
 }
 
-enum status dpf_deal(unsigned char *keys, int bits, size_t count, const uint16_t *point,
-                     const unsigned char *seed1, const unsigned char *seed2)
+static enum status deal_leaves(const struct dpf_generator *g, struct paths *p)
 {
-    struct generator g;
-    enum status status = generator_open(&g);
-    for (size_t i = 0; status == STATUS_OK && i < count; i++)
-        status = deal_one(&g, keys + i * dpf_key_bytes(bits), bits, point[i], seed1 + i * DPF_SEED_BYTES,
-                          seed2 + i * DPF_SEED_BYTES);
-    generator_close(&g);
+    const enum status status = all_words(g, p, DPF_LEAF / 2);
+    for (size_t i = 0; i < p->n; i++) {
+        uint64_t leaf[DPF_LEAF];
+        for (unsigned j = 0; j < DPF_LEAF; j++) {
+            const uint64_t unit = ((uint64_t)(j ^ (p->point[i] & (DPF_LEAF - 1))) - 1) >> 63;
+            const size_t at = i * (DPF_LEAF / 2) + j / 2;
+            leaf[j] = word_correction(p, i, unit, p->word[0][at].w[j % 2], p->word[1][at].w[j % 2]);
+        }
+        memcpy(key_of(p, i) + dpf_leaf_offset(p->bits) - DPF_CONTROL_BYTES, &p->controls[i], DPF_CONTROL_BYTES);
+        memcpy(key_of(p, i) + dpf_leaf_offset(p->bits), leaf, sizeof leaf);
+    }
+    return status;
+}
+
+static enum status deal_some(const struct dpf_generator *g, struct paths *p, const unsigned char *seed1,
+                             const unsigned char *seed2)
+{
+    static const struct dpf_block none[2];
+    const int levels = dpf_levels(p->bits);
+    enum status status = STATUS_OK;
+    for (size_t i = 0; i < p->n; i++) {
+        p->node[0][i] = dpf_root(seed1 + i * DPF_SEED_BYTES, 1);
+        p->node[1][i] = dpf_root(seed2 + i * DPF_SEED_BYTES, 2);
+        p->controls[i] = 0;
+    }
+    for (int level = 0; status == STATUS_OK && level < levels; level++) {
+        for (int e = 0; status == STATUS_OK && e < 2; e++)
+            status = dpf_children(g, p->child[e], p->node[e], p->n, none);
+        for (size_t i = 0; status == STATUS_OK && i < p->n; i++)
+            deal_level(p, i, level);
+        if (status == STATUS_OK && level + 1 < levels)
+            status = deal_values(g, p, level + 1);
+    }
+    return status == STATUS_OK ? deal_leaves(g, p) : status;
+}
+
+enum status dpf_deal(unsigned char *keys, int bits, size_t count, const uint16_t *point, const unsigned char *seed1,
+                     const unsigned char *seed2)
+{
+    struct dpf_generator g;
+    struct paths p = {.bits = bits};
+    enum status status = dpf_generator_open(&g);
+    for (size_t done = 0; status == STATUS_OK && done < count; done += TOGETHER) {
+        p.n = count - done < TOGETHER ? count - done : TOGETHER;
+        p.key = keys + done * dpf_key_bytes(bits);
+        p.point = point + done;
+        status = deal_some(&g, &p, seed1 + done * DPF_SEED_BYTES, seed2 + done * DPF_SEED_BYTES);
+    }
+    sodium_memzero(&p, sizeof p);
+    dpf_generator_close(&g);
     return status;
 }
 
 /* ---- expanding ---- */
 
 struct expansion {
-    struct block *node, *child, *scratch; /* [2^levels] or more each */
-    uint64_t *control, *next;             /* [2^levels] */
+    struct dpf_block *node, *child; /* [2^levels], [2^levels * DPF_LEAF / 2] */
 };
 
-static void expansion_free(struct expansion *x, size_t leaves)
+static enum status expand_one(const struct dpf_generator *g, struct expansion *x, uint64_t *hot, int bits, int party,
+                              const unsigned char *seed, const unsigned char *key)
 {
-    struct block *const blocks[3] = {x->node, x->child, x->scratch};
-    for (int i = 0; i < 3; i++) {
-        if (blocks[i])
-            sodium_memzero(blocks[i], leaves * DPF_LEAF / 2 * sizeof(struct block));
-        free(blocks[i]);
-    }
-    uint64_t *const controls[2] = {x->control, x->next};
-    for (int i = 0; i < 2; i++) {
-        if (controls[i])
-            sodium_memzero(controls[i], leaves * sizeof *controls[i]);
-        free(controls[i]);
-    }
-}
-
-static enum status expansion_allocate(struct expansion *x, size_t leaves)
-{
-    const size_t blocks = leaves * DPF_LEAF / 2 * sizeof(struct block);
-    x->node = malloc(blocks);
-    x->child = malloc(blocks);
-    x->scratch = malloc(blocks);
-    x->control = malloc(leaves * sizeof(uint64_t));
-    x->next = malloc(leaves * sizeof(uint64_t));
-    if (x->node && x->child && x->scratch && x->control && x->next)
-        return STATUS_OK;
-    return status_fail(STATUS_MEMORY, "out of memory while expanding table keys");
-}
-
-static void swap_levels(struct expansion *x)
-{
-    struct block *b = x->node;
-    uint64_t *t = x->control;
-    x->node = x->child;
-    x->child = b;
-    x->control = x->next;
-    x->next = t;
-}
-
-static enum status expand_level(const struct generator *g, struct expansion *x, size_t n,
-                                const struct block *correction, const uint64_t bits[2])
-{
-    const enum status status = raw_children(g, x->child, x->scratch, x->node, n);
-    if (status != STATUS_OK)
-        return status;
-    for (size_t i = 0; i < n; i++)
-        for (size_t side = 0; side < 2; side++) {
-            struct block *child = &x->child[2 * i + side];
-            const uint64_t own = take_control(child);
-            xor_masked(child, correction, x->control[i]);
-            x->next[2 * i + side] = own ^ (bits[side] & x->control[i]);
-        }
-    swap_levels(x);
-    return STATUS_OK;
-}
-
-static enum status expand_one(const struct generator *g, struct expansion *x, uint64_t *hot, int bits,
-                              int party, const unsigned char *seed, const unsigned char *key)
-{
-    const int levels = levels_of(bits);
-    uint32_t controls;
-    uint64_t leaf[DPF_LEAF];
-    memcpy(&controls, key + (size_t)levels * sizeof(struct block), CONTROL_BYTES);
-    memcpy(leaf, key + (size_t)levels * sizeof(struct block) + CONTROL_BYTES, sizeof leaf);
-    root(&x->node[0], seed);
-    x->control[0] = party == 2;
-    for (int level = 0; level < levels; level++) {
-        struct block correction;
-        memcpy(&correction, key + (size_t)level * sizeof correction, sizeof correction);
-        const uint64_t side[2] = {controls >> 2 * level & 1, controls >> (2 * level + 1) & 1};
-        const enum status status = expand_level(g, x, (size_t)1 << level, &correction, side);
-        if (status != STATUS_OK)
-            return status;
-    }
+    const int levels = dpf_levels(bits);
     const size_t leaves = (size_t)1 << levels;
-    const enum status status = leaf_words(g, x->child, x->scratch, x->node, leaves);
-    if (status != STATUS_OK)
-        return status;
-    const uint64_t *word = (const uint64_t *)x->child;
+    uint64_t leaf[DPF_LEAF];
+    enum status status = STATUS_OK;
+    dpf_key_leaf(leaf, key, bits);
+    x->node[0] = dpf_root(seed, party);
+    for (int level = 0; status == STATUS_OK && level < levels; level++) {
+        struct dpf_block correction[2];
+        dpf_key_corrections(correction, key, bits, level);
+        status = dpf_children(g, x->child, x->node, (size_t)1 << level, correction);
+        memcpy(x->node, x->child, sizeof *x->node << (level + 1));
+    }
+    if (status == STATUS_OK)
+        status = dpf_words(g, x->child, x->node, leaves, DPF_LEAF / 2);
     const uint64_t negative = -(uint64_t)(party == 2);
-    for (size_t i = 0; i < leaves; i++)
+    for (size_t i = 0; status == STATUS_OK && i < leaves; i++)
         for (size_t j = 0; j < DPF_LEAF; j++) {
-            const uint64_t value = word[i * DPF_LEAF + j] + (leaf[j] & -x->control[i]);
-            hot[i * DPF_LEAF + j] = (value ^ negative) - negative;
+            const uint64_t word = x->child[(i * DPF_LEAF + j) / 2].w[j % 2];
+            hot[i * DPF_LEAF + j] = ((word + (leaf[j] & -(x->node[i].w[0] & 1))) ^ negative) - negative;
         }
-    return STATUS_OK;
+    return status;
 }
 
-enum status dpf_expand(uint64_t *hot, int bits, size_t count, int party, const unsigned char *seed,
-                       const unsigned char *keys)
+enum status dpf_expand(uint64_t *hot, int bits, size_t count, int party, const unsigned char *seed, const unsigned char *keys)
 {
-    struct generator g;
-    struct expansion x = {0};
-    const size_t leaves = (size_t)1 << levels_of(bits);
-    enum status status = generator_open(&g);
-    if (status == STATUS_OK)
-        status = expansion_allocate(&x, leaves);
+    const size_t leaves = (size_t)1 << dpf_levels(bits), blocks = leaves * (1 + DPF_LEAF / 2) * sizeof(struct dpf_block);
+    struct dpf_generator g;
+    struct dpf_block *memory = malloc(blocks);
+    struct expansion x = {memory, memory + leaves};
+    enum status status = dpf_generator_open(&g);
+    if (status == STATUS_OK && !memory)
+        status = status_fail(STATUS_MEMORY, "out of memory while expanding table keys");
     for (size_t i = 0; status == STATUS_OK && i < count; i++)
-        status = expand_one(&g, &x, hot + (i << bits), bits, party, seed + i * DPF_SEED_BYTES,
-                            keys + i * dpf_key_bytes(bits));
-    expansion_free(&x, leaves);
-    generator_close(&g);
+        status = expand_one(&g, &x, hot + (i << bits), bits, party, seed + i * DPF_SEED_BYTES, keys + i * dpf_key_bytes(bits));
+    if (memory)
+        sodium_memzero(memory, blocks);
+    free(memory);
+    dpf_generator_close(&g);
     return status;
 }

@@ -1,14 +1,15 @@
 /* Distributed point functions: two keys whose expansions are additive shares of a unit vector.
  *
  * math     hot_1[j] + hot_2[j] = [j = rho] modulo 2^64, for j in [0, 2^bits)
- * source   Boyle, Gilboa, Ishai, "Function Secret Sharing: Improvements and Extensions" (CCS 2016), figure 1,
- * with early termination at leaves of DPF_LEAF words; the two-to-one generator is fixed-key AES in the
- * Matyas-Meyer-Oseas mode (Guo, Katz, Wang, Weng, Yu, "Efficient and secure multiparty computation from
- * fixed-key block ciphers", S&P 2020), by OpenSSL. changed  the root seeds are not part of the key: each
- * evaluator makes its own from a stream it shares with the dealer, so both receive the same public correction
- * words. cost     dpf_key_bytes(bits) from the dealer to each evaluator; expanding takes 2^(bits-1) or so AES
- * blocks opens    nothing: correction words are pseudorandom to whoever holds one seed. Used only with the
- * index d = cell + rho, where rho is uniform and used once: d is perfectly hidden.
+ * source   Boyle, Gilboa, Ishai, "Function Secret Sharing: Improvements and Extensions" (CCS 2016), figure 1, with early
+ *          termination at leaves of DPF_LEAF words; the two-to-one generator is fixed-key AES in the Matyas-Meyer-Oseas mode
+ *          (Guo, Katz, Wang, Weng, Yu, "Efficient and secure multiparty computation from fixed-key block ciphers", S&P 2020)
+ * changed  the root seeds are not part of the key: each evaluator makes its own from a stream it shares with the dealer, so
+ *          both receive the same public correction words. Inner nodes have a word, too: 1 in sum on the path to rho, else 0
+ *          (dpf_lookup.h reads tables by them, without a whole expansion).
+ * cost     dpf_key_bytes(bits) from the dealer to each evaluator; a whole expansion takes 2^bits AES blocks
+ * opens    nothing: correction words are pseudorandom to whoever holds one seed. Used only with the index d = cell + rho, where
+ *          rho is uniform and used once: d is perfectly hidden.
  *
  * Branches and addresses do not depend on seeds or points. */
 #ifndef TREFOIL_PREPROCESSING_DPF_H
@@ -33,7 +34,7 @@ size_t dpf_key_bytes(int bits);
 STATUS_MUST_USE enum status dpf_deal(unsigned char *keys, int bits, size_t count, const uint16_t *point,
                                      const unsigned char *seed1, const unsigned char *seed2);
 
-/* hot [count][2^bits]: this party's additive shares. party: 1 or 2. */
+/* The definition, and what tests look at. hot [count][2^bits]: this party's additive shares. party: 1 or 2. */
 STATUS_MUST_USE enum status dpf_expand(uint64_t *hot, int bits, size_t count, int party,
                                        const unsigned char *seed, const unsigned char *keys);
 

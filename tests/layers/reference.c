@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "layers/gates.h"
+#include "preprocessing/dpf_lookup.h"
 #include "ring/parameters.h"
 
 /* One walk's values, by tensor; the output's are its logits. */
@@ -13,6 +14,7 @@ struct values {
     const int64_t *const *weight;
     int64_t **value;
     bool fixed;
+    uint16_t *const *index; /* by lookup: the opened d; NULL in fixed point, where cells are read as they are */
     bool **cells; /* by lookup, [count][2]: whether the lower and the upper cell explain all that was read */
 };
 
@@ -204,10 +206,13 @@ static void judge_table(struct values *v, const struct gate *g, ring_i128 z, int
     const ring_i128 at = product_of(v, source, i / cols, i % cols).z + l->offset;
     ck_must(at >= 0 && at < (ring_i128)1 << (l->bits + l->shift), "%s: out of its table", name_of(v, g));
     const size_t cell = (size_t)(at >> l->shift), last = ((size_t)1 << l->bits) - 1;
+    const struct dpf_table table = {.bits = l->bits, .reach = v->index ? l->reach : 0};
     for (size_t above = 0; above < 2; above++) {
         const bool in_cell = !above || (at & (((ring_i128)1 << l->shift) - 1)) != 0;
+        const unsigned d = v->index ? v->index[g->lookup][i] : 0;
+        const unsigned read = dpf_lookup_cell(&table, d, (unsigned)(cell + above) & (unsigned)last);
         bool *explains = &v->cells[g->lookup][2 * i + above];
-        *explains &= in_cell && opened(v, z, shift, out - l->table[g->table][(cell + above) & last]);
+        *explains &= in_cell && opened(v, z, shift, out - l->table[g->table][read]);
     }
     ck_must(v->cells[g->lookup][2 * i] || v->cells[g->lookup][2 * i + 1],
             "%s[%zu]: %lld is not in cell %zu or the one above it", name_of(v, g), i, (long long)out, cell);
@@ -275,6 +280,7 @@ static struct values gather(const struct three *t, bool fixed, const int64_t *lo
 {
     const struct schedule *s = &t->schedule;
     struct values v = {.s = s, .weight = t->weight, .fixed = fixed};
+    v.index = fixed ? NULL : t->party[1].evaluator.index;
     v.value = calloc(s->tensors, sizeof *v.value);
     v.cells = calloc(s->lookups + 1, sizeof *v.cells);
     for (uint32_t i = 0; i < s->gates; i++) {

@@ -4,7 +4,7 @@
  * The operands are taken as the walk under test revealed them, so each gate is judged by itself:
  *     opened    |out 2^shift - z| < 2^shift, and equal where 2^shift divides z;  z exact in 128 bits
  *     table     an entry of a cell i with v in ((i-1) 2^s, (i+1) 2^s), the same cell for all that read one
- * index local     off by at most 1.5 units on shares, half a unit in fixed point fixed     floor((z +
+ * index; far from the start of a table the entry that stands for its block (preprocessing/dpf_lookup.h) local     off by at most 1.5 units on shares, half a unit in fixed point fixed     floor((z +
  * 2^(shift-1)) / 2^shift), exactly clear     the gate in real numbers on the same operands: within a unit and
  * what float loses Every shift and scale is worked out again from the fraction bits of the tensors. */
 #ifndef TREFOIL_TESTS_LAYERS_REFERENCE_H

@@ -103,10 +103,10 @@ START_TEST(expansions_add_up_to_a_unit_vector_at_every_size)
 }
 END_TEST
 
-START_TEST(a_key_takes_sixteen_bytes_a_level_and_a_leaf)
+START_TEST(a_key_takes_twenty_four_bytes_a_level_and_a_leaf)
 {
     for (int bits = DPF_BITS_MIN; bits <= DPF_BITS_MAX; bits++)
-        ck_assert_uint_eq(dpf_key_bytes(bits), (size_t)(bits - 2) * 16 + 4 + 4 * 8);
+        ck_assert_uint_eq(dpf_key_bytes(bits), (size_t)(bits - 2) * 16 + 4 + 4 * 8 + (size_t)(bits - 3) * 8);
 }
 END_TEST
 
@@ -241,7 +241,7 @@ START_TEST(another_seed_gives_no_unit_vector)
 END_TEST
 
 /* A flipped bit of a correction word meets one of the two on rho's side of the tree; the control bits beyond
- * the levels are the only ones that nobody reads. */
+ * the levels, and the words of inner nodes, are the only ones that an expansion does not read. */
 START_TEST(every_bit_of_a_key_matters)
 {
     enum { BITS = 5 };
@@ -250,7 +250,7 @@ START_TEST(every_bit_of_a_key_matters)
         struct keys k = deal(BITS, 1, (uint32_t)(bit * 7), 0, 11);
         k.key[bit / 8] ^= (unsigned char)(1 << bit % 8);
         expand(&k);
-        const bool unread = bit >= controls + 2 * levels && bit < controls + 32;
+        const bool unread = (bit >= controls + 2 * levels && bit < controls + 32) || bit >= controls + 32 + 4 * 64;
         ck_assert_msg(broken(&k) == !unread, "bit %zu", bit);
         drop(&k);
     }
@@ -324,7 +324,7 @@ int main(void)
     tcase_set_timeout(tests, 60);
     tcase_add_test(tests, expansions_add_up_to_a_unit_vector_at_every_point);
     tcase_add_test(tests, expansions_add_up_to_a_unit_vector_at_every_size);
-    tcase_add_test(tests, a_key_takes_sixteen_bytes_a_level_and_a_leaf);
+    tcase_add_test(tests, a_key_takes_twenty_four_bytes_a_level_and_a_leaf);
     tcase_add_test(tests, keys_lie_behind_each_other);
     tcase_add_test(tests, one_expansion_looks_uniform_and_never_repeats_a_word);
     tcase_add_test(tests, the_word_at_the_point_looks_uniform_to_each_evaluator);
