@@ -65,7 +65,7 @@ static uint32_t index_of(struct schedule *s, const struct inverse *p, uint32_t v
         scale_most(3, first_error + (int)ceil(log2(ldexp(1.0, total - bits_in) / p->v.smallest)));
     const uint32_t lookup = gate_index(s, v, bits, total - bits, 0.0, p->function, p->parameter);
     if (lookup != SCHEDULE_NONE) /* a block is at most as wide for its distance as a cell is at the smallest v */
-        s->lookup[lookup].reach = 3u << (first_error - 2);
+        s->lookup[lookup].reach = 5u << (first_error - 3);
     if (!schedule_calibrated(s) || s->failed != STATUS_OK || bits > 16)
         return lookup; /* too wide a range is refused when the schedule is finished */
     const double cell = ldexp(1.0, total - bits - bits_in);
