@@ -23,7 +23,7 @@ struct distill_position {
     uint64_t have_best;
     double best;    /* its development metric */
     double seconds; /* spent so far */
-    double sum[4];  /* loss and its parts since the last row of the log */
+    double sum[5];  /* loss and its parts since the last row of the log */
     uint64_t sum_steps, sum_tokens;
 };
 

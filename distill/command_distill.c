@@ -24,6 +24,8 @@ enum key {
     KEY_EMBEDDING,
     KEY_HIDDEN,
     KEY_SCORE,
+    KEY_WEIGHT_SPREAD,
+    KEY_SPREAD,
 };
 
 struct command {
@@ -56,6 +58,9 @@ static const struct argp_option entries[] = {
     {"weight-embedding", KEY_EMBEDDING, "X", 0, "Weight of the embeddings' error in stage 1 (1)", 4},
     {"weight-hidden", KEY_HIDDEN, "X", 0, "Weight of the hidden states' error (1)", 4},
     {"weight-score", KEY_SCORE, "X", 0, "Weight of the attention scores' error (0.02)", 4},
+    {"weight-spread", KEY_WEIGHT_SPREAD, "X", 0,
+     "Price on rows so wide that they would not fit fixed point, in both stages (0.01)", 4},
+    {"spread", KEY_SPREAD, "V", 0, "Variance before a LayerNorm from which a row is that wide (8)", 4},
     {"epochs-2", KEY_EPOCHS_2, "N", 0, "Stage 2, the teacher's answers (3)", 4},
     {"rate-2", KEY_RATE_2, "X", 0, "Highest learning rate of stage 2 (2e-5)", 4},
     {"dropout-2", KEY_DROPOUT_2, "X", 0, "Dropout of the student in stage 2 (0.1)", 4},
@@ -112,6 +117,13 @@ static error_t parse_stage(struct command *c, int key, char *text, struct argp_s
         break;
     case KEY_SCORE:
         c->stage[0].score = distill_option_number(text, 0, 1e6, state, "weight-score");
+        break;
+    case KEY_WEIGHT_SPREAD:
+        c->stage[0].spread = c->stage[1].spread = distill_option_number(text, 0, 1e6, state, "weight-spread");
+        break;
+    case KEY_SPREAD:
+        c->stage[0].spread_limit = c->stage[1].spread_limit =
+            distill_option_number(text, 1e-6, 1e9, state, "spread");
         break;
     default:
         return ARGP_ERR_UNKNOWN;
@@ -295,12 +307,16 @@ int command_distill(int argc, char **argv)
                    .rate = {.peak = 1e-4},
                    .embedding = 1,
                    .hidden = 1,
-                   .score = 0.02},
+                   .score = 0.02,
+                   .spread = 0.01,
+                   .spread_limit = 8},
                   {.name = "logits",
                    .objective = DISTILL_LOGITS,
                    .epochs = 3,
                    .rate = {.peak = 2e-5},
                    .dropout = 0.1,
+                   .spread = 0.01,
+                   .spread_limit = 8,
                    .gold = -1}},
     };
     distill_options_init(&c.common);

@@ -141,7 +141,8 @@ static double pull(struct distill_state *state, const real *out, const real *wan
 /* dhidden: from the layer's output to its input. */
 static void layer_backward(struct distill_weights *gradients, struct distill_state *state, unsigned n,
                            const real *x, const struct distill_weights *w, const struct distill_batch *batch,
-                           const struct distill_noise *noise, const real *dscores)
+                           const struct distill_noise *noise, const real *dscores,
+                           const struct distill_spread *spread)
 {
     struct distill_layer_state *s = &state->layer[n];
     const struct distill_layer *p = &w->layer[n];
@@ -153,13 +154,13 @@ static void layer_backward(struct distill_weights *gradients, struct distill_sta
     struct distill_attention_shape attention = attention_of(w, n, noise);
     struct distill_dropout first = drop_at(noise, n, SITE_ATTENTION), second = drop_at(noise, n, SITE_FFN);
     distill_norm_backward(d, spare, g->norm2_g, g->norm2_b, g->ffn2_b, d, s->hat2, s->inverse2, p->norm2_g,
-                          &second, tokens, hidden);
+                          &second, spread, tokens, hidden);
     distill_linear_backward(state->dwide, 0, g->ffn2_w, branch, s->act, p->ffn2_w, tokens, ffn, hidden);
     distill_activation_backward(state->dwide, g->ffn1_b, g->quad, s->pre, p->quad, w->config.activation,
                                 tokens, ffn);
     distill_linear_backward(d, 1, g->ffn1_w, state->dwide, s->mid, p->ffn1_w, tokens, hidden, ffn);
     distill_norm_backward(d, spare, g->norm1_g, g->norm1_b, g->output_b, d, s->hat1, s->inverse1, p->norm1_g,
-                          &first, tokens, hidden);
+                          &first, spread, tokens, hidden);
     distill_linear_backward(state->dcontext, 0, g->output_w, branch, s->context, p->output_w, tokens, hidden,
                             hidden);
     distill_attention_backward(state->dqkv, g->quad_c, state->dc, state->scratch, state->dcontext, dscores,
@@ -190,7 +191,8 @@ static void embed_backward(struct distill_weights *gradients, const real *d,
 
 void distill_encoder_backward(struct distill_weights *gradients, struct distill_state *state,
                               const struct distill_weights *weights, const struct distill_batch *batch,
-                              const struct distill_noise *noise, struct distill_match *match)
+                              const struct distill_noise *noise, struct distill_match *match,
+                              const struct distill_spread *spread)
 {
     size_t scores = batch->pairs * weights->config.heads;
     unsigned layers = weights->config.layers;
@@ -207,14 +209,14 @@ void distill_encoder_backward(struct distill_weights *gradients, struct distill_
                 (double)scores;
         }
         layer_backward(gradients, state, n, n == 0 ? state->embedded : state->layer[n - 1].out, weights,
-                       batch, noise, match != NULL ? state->dscores : NULL);
+                       batch, noise, match != NULL ? state->dscores : NULL, spread);
     }
     if (match != NULL)
         match->embedding_loss =
             pull(state, state->embedded, match->teacher->embedded, match->embedding, layers == 0, batch);
     distill_dropout_apply(state->dhidden, &drop, batch->tokens, (int)weights->config.hidden);
     distill_norm_backward(state->dhidden, NULL, gradients->norm_g, gradients->norm_b, NULL, state->dhidden,
-                          state->hat, state->inverse, weights->norm_g, NULL, batch->tokens,
+                          state->hat, state->inverse, weights->norm_g, NULL, NULL, batch->tokens,
                           (int)weights->config.hidden);
     embed_backward(gradients, state->dhidden, batch);
 }

@@ -35,9 +35,11 @@ void distill_head_backward(struct distill_weights *gradients, struct distill_sta
                            const struct distill_weights *weights, const struct distill_batch *batch,
                            const struct distill_noise *noise);
 /* From state->dhidden (as the head left it) down to the embeddings. With a match, dhidden starts at zero
- * instead and the loss of each layer comes in on the way; the parts of the loss are filled in. */
+ * instead and the loss of each layer comes in on the way; the parts of the loss are filled in. With a spread,
+ * the price on wide rows (distill_loss_spread) comes in at every LayerNorm of a layer. Both may be NULL. */
 void distill_encoder_backward(struct distill_weights *gradients, struct distill_state *state,
                               const struct distill_weights *weights, const struct distill_batch *batch,
-                              const struct distill_noise *noise, struct distill_match *match);
+                              const struct distill_noise *noise, struct distill_match *match,
+                              const struct distill_spread *spread);
 
 #endif

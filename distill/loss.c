@@ -59,6 +59,27 @@ double distill_loss_match(struct distill_match *match, const struct distill_stat
            match->score * match->score_loss;
 }
 
+static double spread_of(const real *inverse, size_t rows, double limit)
+{
+    double sum = 0;
+    for (size_t i = 0; i < rows; i++) {
+        const double u = 1 / ((double)inverse[i] * (double)inverse[i]);
+        if (u > limit)
+            sum += log(u / limit) * log(u / limit);
+    }
+    return sum;
+}
+
+double distill_loss_spread(const struct distill_state *state, const struct distill_batch *batch,
+                           const struct distill_spread *spread)
+{
+    double sum = 0;
+    for (unsigned n = 0; n < state->config.layers; n++)
+        sum += spread_of(state->layer[n].inverse1, batch->tokens, spread->limit) +
+               spread_of(state->layer[n].inverse2, batch->tokens, spread->limit);
+    return spread->weight * sum;
+}
+
 /* log of the sum of exponentials of a row. */
 static double log_sum(const real *row, int labels)
 {

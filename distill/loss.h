@@ -4,6 +4,7 @@
 #define TREFOIL_DISTILL_LOSS_H
 
 #include "distill/batch.h"
+#include "distill/norm.h"
 #include "distill/real.h"
 #include "distill/state.h"
 
@@ -11,6 +12,7 @@
 #define distill_loss_difference DISTILL_REAL(distill_loss_difference)
 #define distill_loss_match DISTILL_REAL(distill_loss_match)
 #define distill_loss_cross_entropy DISTILL_REAL(distill_loss_cross_entropy)
+#define distill_loss_spread DISTILL_REAL(distill_loss_spread)
 #define distill_loss_soft DISTILL_REAL(distill_loss_soft)
 #define distill_loss_squared DISTILL_REAL(distill_loss_squared)
 
@@ -32,6 +34,15 @@ double distill_loss_difference(real *gradient, real keep, real scale, const real
 /* The whole of stage 1 without gradients; fills the parts and returns their weighted sum. */
 double distill_loss_match(struct distill_match *match, const struct distill_state *student,
                           const struct distill_batch *batch);
+
+/* The price on rows that are too wide for fixed point, of all LayerNorms but the embeddings': with u the variance of a
+ * row before it is normalised, spread->weight times the sum of ln(u / limit)^2 over rows where u > limit. Its gradient is
+ * distill_encoder_backward's.
+ * Why: trained Transformers give single tokens (the first above all) rows a thousand times as wide as others, squares widen
+ * them further, and no table of inverse roots covers that. What LayerNorm makes of a row does not depend on how wide it is, so
+ * a student can do without. */
+double distill_loss_spread(const struct distill_state *state, const struct distill_batch *batch,
+                           const struct distill_spread *spread);
 
 /* All three return the mean over the batch times scale and write dlogits[sequences][labels].
  *   cross entropy   -log softmax(logits)[label]

@@ -127,9 +127,17 @@ DISTILL_CLONES static void gradient_columns(real *dgamma, real *dbeta, const rea
     }
 }
 
+/* d z of the price is inverse * hat times this. */
+static real spread_slope(const struct distill_spread *spread, real inverse, int n)
+{
+    const double u = 1 / ((double)inverse * (double)inverse);
+    return u > spread->limit ? (real)(4 * spread->weight * log(u / spread->limit) / n) : 0;
+}
+
 void distill_norm_backward(real *dz, real *da, real *dgamma, real *dbeta, real *dbias, const real *dy,
                            const real *hat, const real *inverse, const real *gamma,
-                           const struct distill_dropout *drop, size_t rows, int n)
+                           const struct distill_dropout *drop, const struct distill_spread *spread,
+                           size_t rows, int n)
 {
 #pragma omp parallel for schedule(static) if (rows * (size_t)n >= DISTILL_PARALLEL_FROM)
     for (int first = 0; first < n; first += COLUMNS)
@@ -143,6 +151,8 @@ void distill_norm_backward(real *dz, real *da, real *dgamma, real *dbeta, real *
         size_t at = row * (size_t)n;
         real plain, weighted;
         gradient_means(&plain, &weighted, dy + at, hat + at, gamma, n);
+        if (spread != NULL)
+            weighted -= spread_slope(spread, inverse[row], n);
         gradient_row(dz + at, dy + at, hat + at, gamma, plain, weighted, inverse[row], n);
         if (da != NULL)
             drop_row(da + at, dz + at, dropping ? drop->key : 0, threshold, scale, (uint32_t)at, n);

@@ -62,16 +62,16 @@ static void add_point(struct plot *plot, const char *phase, bool dev, double x, 
 /* Splits a line of the log and keeps its loss and development metric. */
 static void read_row(struct plot *plot, char *line)
 {
-    char *field[13] = {0};
+    char *field[14] = {0};
     for (int i = 0; i < 13 && line != NULL; i++)
         field[i] = strsep(&line, "\t\n");
-    if (field[12] == NULL)
+    if (field[13] == NULL)
         return;
     double epoch = strtod(field[1], NULL);
     if (field[4][0] != '\0')
         add_point(plot, field[0], false, epoch, strtod(field[4], NULL));
-    if (field[10][0] != '\0')
-        add_point(plot, field[0], true, epoch, strtod(field[10], NULL));
+    if (field[11][0] != '\0')
+        add_point(plot, field[0], true, epoch, strtod(field[11], NULL));
 }
 
 static void bounds(const struct curve *curve, struct point *low, struct point *high)

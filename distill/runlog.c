@@ -5,8 +5,9 @@
 #include <string.h>
 #include <unistd.h>
 
-static const char heading[] = "phase\tepoch\tstep\ttokens\tloss\tembedding\thidden\tscore\trate\tnorm\tdev\t"
-                              "tokens_per_second\tseconds\n";
+static const char heading[] =
+    "phase\tepoch\tstep\ttokens\tloss\tembedding\thidden\tscore\tspread\trate\tnorm\tdev\t"
+    "tokens_per_second\tseconds\n";
 
 static enum status failed(const struct distill_log *log, const char *what)
 {
@@ -41,8 +42,8 @@ enum status distill_log_write(struct distill_log *log, const struct distill_row 
 {
     fprintf(log->file, "%s\t%.4f\t%llu\t%llu", row->phase, row->epoch, (unsigned long long)row->step,
             (unsigned long long)row->tokens);
-    const double value[] = {row->loss, row->embedding, row->hidden, row->score,
-                            row->rate, row->norm,      row->dev};
+    const double value[] = {row->loss,   row->embedding, row->hidden, row->score,
+                            row->spread, row->rate,      row->norm,   row->dev};
     for (size_t i = 0; i < sizeof value / sizeof *value; i++)
         field(log->file, value[i], "g");
     field(log->file, row->speed, "i");

@@ -1,7 +1,7 @@
 /* The record of a run: log.tsv, a table that a spreadsheet reads, and curves.svg, drawn from it.
  *
- * Columns: phase, epoch, step (within the phase), tokens (trained on so far), loss, its parts (stage 1),
- * learning rate, gradient norm, dev (the development metric, or the layer-wise loss on the development set),
+ * Columns: phase, epoch, step (within the phase), tokens (trained on so far), loss, its parts (those of
+ * stage 1, and the price on wide rows), learning rate, gradient norm, dev (the development metric, or the layer-wise loss on the development set),
  * tokens per second, seconds. A field that does not apply is empty. */
 #ifndef TREFOIL_DISTILL_RUNLOG_H
 #define TREFOIL_DISTILL_RUNLOG_H
@@ -15,7 +15,7 @@ struct distill_row {
     const char *phase;
     double epoch;
     uint64_t step, tokens;
-    double loss, embedding, hidden, score, rate, norm, dev, speed, seconds; /* NAN: empty */
+    double loss, embedding, hidden, score, spread, rate, norm, dev, speed, seconds; /* NAN: empty */
 };
 
 struct distill_log {

@@ -77,10 +77,11 @@ static void make_fingerprint(struct progress *p, const struct distill_weights *w
     hash_text(&hash, text);
     for (size_t i = 0; i < run->phases; i++) {
         const struct distill_phase *phase = &run->phase[i];
-        snprintf(text, sizeof text, "%d %.17g %zu %.17g %.17g %d %.17g %.17g %.17g %.17g %.17g %.17g",
+        snprintf(text, sizeof text,
+                 "%d %.17g %zu %.17g %.17g %d %.17g %.17g %.17g %.17g %.17g %.17g %.17g %.17g",
                  (int)phase->objective, phase->epochs, phase->batch, phase->rate.peak, phase->rate.warmup,
                  (int)phase->rate.decay, phase->dropout, phase->attention_dropout, phase->embedding,
-                 phase->hidden, phase->score, phase->gold);
+                 phase->hidden, phase->score, phase->spread, phase->spread_limit, phase->gold);
         hash_text(&hash, text);
     }
     hash_set(&hash, run->train);
@@ -141,6 +142,7 @@ static struct distill_row row_here(const struct progress *p, const struct distil
                                 .embedding = NAN,
                                 .hidden = NAN,
                                 .score = NAN,
+                                .spread = NAN,
                                 .rate = NAN,
                                 .norm = NAN,
                                 .dev = NAN,
@@ -159,6 +161,7 @@ static enum status log_step(struct progress *p, const struct distill_phase *phas
     row.embedding = at->sum[1] / n;
     row.hidden = at->sum[2] / n;
     row.score = at->sum[3] / n;
+    row.spread = at->sum[4] / n;
     row.rate = last->rate;
     row.norm = last->norm;
     row.speed = (double)at->sum_tokens / (clock - p->row_since);
@@ -234,8 +237,8 @@ static enum status one_step(struct progress *p, const struct distill_phase *phas
     at->step++;
     at->tokens += p->trainer.batch.tokens;
     p->process_tokens += p->trainer.batch.tokens;
-    const double part[4] = {report->loss, report->embedding, report->hidden, report->score};
-    for (int i = 0; i < 4; i++)
+    const double part[5] = {report->loss, report->embedding, report->hidden, report->score, report->spread};
+    for (int i = 0; i < 5; i++)
         at->sum[i] += part[i];
     at->sum_steps++;
     at->sum_tokens += p->trainer.batch.tokens;

@@ -32,7 +32,9 @@ struct distill_phase {
     struct distill_rate rate;
     double dropout, attention_dropout;
     double embedding, hidden, score; /* weights of the parts of stage 1 */
-    double gold; /* stage 2: share of the task's own loss (regression: of the gold score) */
+    double spread,
+        spread_limit; /* distill_loss_spread: price for each sequence's rows, from which variance */
+    double gold;      /* stage 2: share of the task's own loss (regression: of the gold score) */
 };
 
 /* The development metric of predictions: logits[sequences][labels] in the order of the set. Higher is better.

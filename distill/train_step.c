@@ -79,10 +79,23 @@ static double head_loss(struct distill_trainer *trainer, const struct distill_ph
     return loss;
 }
 
+/* The price on wide rows: added to the loss; its gradient comes in on the way back. NULL without one. */
+static const struct distill_spread *price(struct distill_spread *out, struct distill_trainer *trainer,
+                                          const struct distill_phase *phase, struct distill_report *report)
+{
+    if (phase->spread <= 0)
+        return NULL;
+    *out = (struct distill_spread){phase->spread / (double)trainer->batch.sequences, phase->spread_limit};
+    report->spread = distill_loss_spread(&trainer->student, &trainer->batch, out);
+    report->loss += report->spread;
+    return out;
+}
+
 static void step_layers(struct distill_trainer *trainer, const struct distill_phase *phase,
                         const struct distill_noise *noise, struct distill_report *report)
 {
     struct distill_noise none = {0};
+    struct distill_spread spread;
     struct distill_match match = {.teacher = &trainer->teacher,
                                   .embedding = phase->embedding,
                                   .hidden = phase->hidden,
@@ -90,12 +103,12 @@ static void step_layers(struct distill_trainer *trainer, const struct distill_ph
     distill_encoder_forward(&trainer->teacher, trainer->run->teacher, &trainer->batch, &none);
     distill_encoder_forward(&trainer->student, trainer->weights, &trainer->batch, noise);
     distill_encoder_backward(&trainer->gradients, &trainer->student, trainer->weights, &trainer->batch, noise,
-                             &match);
+                             &match, price(&spread, trainer, phase, report));
     report->embedding = match.embedding_loss;
     report->hidden = match.hidden_loss;
     report->score = match.score_loss;
-    report->loss = phase->embedding * match.embedding_loss + phase->hidden * match.hidden_loss +
-                   phase->score * match.score_loss;
+    report->loss += phase->embedding * match.embedding_loss + phase->hidden * match.hidden_loss +
+                    phase->score * match.score_loss;
 }
 
 static void step_head(struct distill_trainer *trainer, const struct distill_phase *phase,
@@ -103,6 +116,7 @@ static void step_head(struct distill_trainer *trainer, const struct distill_phas
                       struct distill_report *report)
 {
     size_t labels = trainer->weights->config.labels;
+    struct distill_spread spread;
     for (size_t i = 0; i < trainer->batch.sequences; i++)
         memcpy(trainer->batch_logits + i * labels, trainer->teacher_logits + example[i] * labels,
                labels * sizeof(float));
@@ -111,7 +125,7 @@ static void step_head(struct distill_trainer *trainer, const struct distill_phas
     report->loss = head_loss(trainer, phase);
     distill_head_backward(&trainer->gradients, &trainer->student, trainer->weights, &trainer->batch, noise);
     distill_encoder_backward(&trainer->gradients, &trainer->student, trainer->weights, &trainer->batch, noise,
-                             NULL);
+                             NULL, price(&spread, trainer, phase, report));
 }
 
 /* Fills the batch and makes room for it in the states. */
@@ -133,7 +147,8 @@ enum status distill_trainer_step(struct distill_trainer *trainer, const struct d
 {
     struct distill_noise noise = {key, phase->dropout, phase->attention_dropout};
     bool layers = phase->objective == DISTILL_LAYERS;
-    *report = (struct distill_report){.embedding = NAN, .hidden = NAN, .score = NAN, .rate = rate};
+    *report =
+        (struct distill_report){.embedding = NAN, .hidden = NAN, .score = NAN, .spread = NAN, .rate = rate};
     enum status status = prepare(trainer, trainer->run->train, example, n, layers);
     if (status != STATUS_OK)
         return status;

@@ -20,7 +20,7 @@ struct distill_trainer {
 
 /* What a step had to say. */
 struct distill_report {
-    double loss, embedding, hidden, score, norm, rate;
+    double loss, embedding, hidden, score, spread, norm, rate; /* spread: its price, part of loss */
 };
 
 STATUS_MUST_USE enum status distill_trainer_init(struct distill_trainer *trainer,

@@ -22,6 +22,7 @@ struct setting {
     struct distill_weights weights, gradients, teacher_weights;
     struct distill_state state, teacher;
     struct distill_match match;
+    struct distill_spread spread;
 };
 
 static void must(enum status status)
@@ -82,6 +83,7 @@ static void set_up(struct setting *s, enum model_activation activation, enum mod
     distill_encoder_forward(&s->teacher, &s->teacher_weights, &s->batch, &none);
     distill_head_forward(&s->teacher, &s->teacher_weights, &s->batch, &none);
     s->match = (struct distill_match){.teacher = &s->teacher, .embedding = 0.7, .hidden = 1.3, .score = 0.3};
+    s->spread = (struct distill_spread){.weight = 0.6, .limit = 0.5};
 }
 
 static void tear_down(struct setting *s)
@@ -99,7 +101,8 @@ static double forward(struct setting *s)
     struct distill_state *state = &s->state;
     distill_encoder_forward(state, &s->weights, &s->batch, &s->noise);
     if (s->task == MATCH)
-        return distill_loss_match(&s->match, state, &s->batch);
+        return distill_loss_match(&s->match, state, &s->batch) +
+               distill_loss_spread(state, &s->batch, &s->spread);
     distill_head_forward(state, &s->weights, &s->batch, &s->noise);
     if (s->task == CLASSES)
         return distill_loss_cross_entropy(state->dlogits, state->logits, &s->batch, 3, 1.5);
@@ -114,7 +117,7 @@ static void backward(struct setting *s)
     if (s->task != MATCH)
         distill_head_backward(&s->gradients, &s->state, &s->weights, &s->batch, &s->noise);
     distill_encoder_backward(&s->gradients, &s->state, &s->weights, &s->batch, &s->noise,
-                             s->task == MATCH ? &s->match : NULL);
+                             s->task == MATCH ? &s->match : NULL, s->task == MATCH ? &s->spread : NULL);
 }
 
 static double difference_quotient(struct setting *s, size_t i)
@@ -235,7 +238,7 @@ static void large_pass(struct distill_weights *gradients, int count)
     distill_head_forward(&state, &weights, &batch, &noise);
     distill_loss_cross_entropy(state.dlogits, state.logits, &batch, 2, 1);
     distill_head_backward(gradients, &state, &weights, &batch, &noise);
-    distill_encoder_backward(gradients, &state, &weights, &batch, &noise, NULL);
+    distill_encoder_backward(gradients, &state, &weights, &batch, &noise, NULL, NULL);
     distill_weights_clear(&weights);
     distill_state_clear(&state);
     distill_batch_clear(&batch);

@@ -103,7 +103,7 @@ int main(int argc, char **argv)
     distill_encoder_forward(&state, &student, &batch, &none);
     distill_head_forward(&state, &student, &batch, &none);
     struct distill_match match = {.teacher = &wanted, .embedding = 1, .hidden = 1, .score = 1};
-    distill_encoder_backward(&gradients, &state, &student, &batch, &none, &match);
+    distill_encoder_backward(&gradients, &state, &student, &batch, &none, &match, NULL);
     save(&gradients, argv[1], "gradients-layers");
     FILE *losses = create(argv[1], "losses.tsv");
     fprintf(losses, "layers\t%.9g\n", match.embedding_loss + match.hidden_loss + match.score_loss);
@@ -113,7 +113,7 @@ int main(int argc, char **argv)
                               1));
     fclose(losses);
     distill_head_backward(&gradients, &state, &student, &batch, &none);
-    distill_encoder_backward(&gradients, &state, &student, &batch, &none, NULL);
+    distill_encoder_backward(&gradients, &state, &student, &batch, &none, NULL, NULL);
     save(&gradients, argv[1], "gradients-logits");
     distill_weights_clear(&teacher);
     distill_weights_clear(&student);
