@@ -16,6 +16,7 @@
 #include <sodium.h>
 
 #include "layers/gates.h"
+#include "ring/clones.h"
 
 /* One head's product: left [rows][inner], right as the inner dimension by cols; strides in elements. */
 struct block {
@@ -110,12 +111,18 @@ static inline size_t right_at(const struct block *b, size_t k, size_t c)
     return b->right + (b->transposed ? c * b->right_stride + k : k * b->right_stride + c);
 }
 
-static enum status multiply_block(struct ring_wide z, const struct block *b, const struct operands *o, size_t inner)
+/* right lies as b->transposed says, dense. end: NULL, or what becomes of this block of z. */
+static enum status multiply_block(struct ring_wide z, const struct block *b, const struct operands *o, size_t inner,
+                                  bool transposed, const struct ring_narrow *end)
 {
     struct ring_gemm_matrix *packed = NULL;
-    enum status status = ring_gemm_pack(&packed, RING_GEMM_AUTO, inner, b->cols, o->right, b->cols, false);
-    if (status == STATUS_OK)
-        status = ring_gemm(ring_wide_at(z, b->out), b->out_stride, b->rows, o->left, inner, packed, RING_GEMM_ADD);
+    const struct ring_wide out = ring_wide_at(z, b->out);
+    enum status status =
+        ring_gemm_pack(&packed, RING_GEMM_AUTO, inner, b->cols, o->right, transposed ? inner : b->cols, transposed);
+    if (status == STATUS_OK && end)
+        status = ring_gemm_narrow(end, b->out_stride, out, b->out_stride, b->rows, o->left, inner, packed);
+    else if (status == STATUS_OK)
+        status = ring_gemm(out, b->out_stride, b->rows, o->left, inner, packed, RING_GEMM_ADD);
     ring_gemm_close(&packed);
     return status;
 }
@@ -138,44 +145,58 @@ static enum status attention_deal(struct dealer *d, const struct gate *g, struct
             for (size_t k = 0; k < b.inner; k++)
                 for (size_t c = 0; c < b.cols; c++)
                     o.right[k * b.cols + c] = masks_sum(&d->tensor[g->y], right_at(&b, k, c));
-            status = multiply_block(out, &b, &o, b.inner);
+            status = multiply_block(out, &b, &o, b.inner, false, NULL);
         }
     free_operands(&o, left, right);
     return status;
 }
 
+RING_CLONES static void copy_negated(int64_t *restrict out, const int64_t *restrict in, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        out[i] = (int64_t)-(uint64_t)in[i];
+}
+
+/* delta m - l. */
+RING_CLONES static void copy_own(int64_t *restrict out, const int64_t *restrict m, const int64_t *restrict l, uint64_t delta,
+                                 size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        out[i] = (int64_t)(delta * (uint64_t)m[i] - (uint64_t)l[i]);
+}
+
+/* left [rows][m_x | -l_x]; right [delta m_y - l_y ; m_y], or transposed [cols][delta m_y - l_y | m_y]: rows as they lie in
+ * memory stay rows. */
 static void fill_evaluator(const struct evaluator *e, const struct gate *g, const struct block *b, struct operands *o)
 {
     const struct share *x = &e->tensor[g->x], *y = &e->tensor[g->y];
-    for (size_t r = 0; r < b->rows; r++)
-        for (size_t k = 0; k < b->inner; k++) {
-            o->left[r * 2 * b->inner + k] = x->m[b->left + r * b->left_stride + k];
-            o->left[(r * 2 + 1) * b->inner + k] = -x->l[b->left + r * b->left_stride + k];
-        }
-    for (size_t k = 0; k < b->inner; k++)
-        for (size_t c = 0; c < b->cols; c++) {
-            const size_t i = right_at(b, k, c);
-            o->right[k * b->cols + c] = evaluator_own(e, y->m[i], y->l[i]);
-            o->right[(b->inner + k) * b->cols + c] = y->m[i];
-        }
-}
-
-/* z_i += the constant c: public ones by P1 alone, learned ones from the shares of a static weight. */
-static void add_score_constant(const struct evaluator *e, const struct gate *g, struct ring_wide z)
-{
-    const size_t each = (size_t)g->heads.queries * g->heads.keys, n = tensor_size(&e->schedule->tensor[g->out]);
-    for (size_t i = 0; i < n; i++) {
-        ring_i128 c = evaluator_delta(e) * g->constant;
-        if (g->bias != SCHEDULE_NONE) {
-            const struct static_share *b = &e->weight[g->bias];
-            const size_t head = i / each % g->heads.heads;
-            c = (ring_i128)((ring_u128)((ring_i128)evaluator_delta(e) * b->m[head] - b->l[head]) << g->bias_up);
-        }
-        ring_wide_add(z, i, (ring_u128)c);
+    const uint64_t delta = (uint64_t)evaluator_delta(e);
+    for (size_t r = 0; r < b->rows; r++) {
+        const size_t at = b->left + r * b->left_stride;
+        memcpy(o->left + r * 2 * b->inner, x->m + at, b->inner * sizeof *o->left);
+        copy_negated(o->left + (r * 2 + 1) * b->inner, x->l + at, b->inner);
+    }
+    const size_t lines = b->transposed ? b->cols : b->inner, length = b->transposed ? b->inner : b->cols;
+    const size_t stride = b->transposed ? 2 * length : length, second = b->transposed ? length : lines * length;
+    for (size_t i = 0; i < lines; i++) {
+        const size_t at = b->right + i * b->right_stride;
+        copy_own(o->right + i * stride, y->m + at, y->l + at, delta, length);
+        memcpy(o->right + i * stride + second, y->m + at, length * sizeof *o->right);
     }
 }
 
-static enum status attention_evaluate(struct evaluator *e, const struct gate *g, struct ring_wide z)
+/* The constant c of a head's scores: public ones by P1 alone, learned ones from the shares of a static weight. */
+static ring_u128 score_constant(const struct evaluator *e, const struct gate *g, size_t head)
+{
+    if (g->kind != GATE_SCORES)
+        return 0;
+    if (g->bias == SCHEDULE_NONE)
+        return (ring_u128)(ring_i128)(evaluator_delta(e) * g->constant);
+    const struct static_share *b = &e->weight[g->bias];
+    return (ring_u128)((ring_i128)evaluator_delta(e) * b->m[head] - b->l[head]) << g->bias_up;
+}
+
+static enum status attention_open(struct evaluator *e, const struct gate *g, struct ring_wide z, const struct ring_narrow *end)
 {
     const struct heads *h = &g->heads;
     const struct block first = blocks(g)(h, 0, 0);
@@ -187,12 +208,12 @@ static enum status attention_evaluate(struct evaluator *e, const struct gate *g,
     for (size_t s = 0; status == STATUS_OK && s < h->sequences; s++)
         for (size_t a = 0; status == STATUS_OK && a < h->heads; a++) {
             const struct block b = blocks(g)(h, s, a);
+            struct ring_narrow at = ring_narrow_at(*end, b.out);
+            at.add += score_constant(e, g, a);
             fill_evaluator(e, g, &b, &o);
-            status = multiply_block(z, &b, &o, 2 * b.inner);
+            status = multiply_block(z, &b, &o, 2 * b.inner, b.transposed, &at);
         }
     free_operands(&o, left, right);
-    if (status == STATUS_OK && g->kind == GATE_SCORES)
-        add_score_constant(e, g, z);
     return status;
 }
 
@@ -207,13 +228,13 @@ const struct gate_walks gate_walks_scores = {.name = "scores",
                                              .product = true,
                                              .clear = attention_clear,
                                              .deal = attention_deal,
-                                             .evaluate = attention_evaluate,
+                                             .open = attention_open,
                                              .products = attention_products};
 const struct gate_walks gate_walks_context = {.name = "context",
                                               .product = true,
                                               .clear = attention_clear,
                                               .deal = attention_deal,
-                                              .evaluate = attention_evaluate,
+                                              .open = attention_open,
                                               .products = attention_products};
 
 /* ---- a mu: one dot product for each sequence, head and query ---- */

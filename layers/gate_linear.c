@@ -87,9 +87,9 @@ static enum status linear_prepare(struct evaluator *e, const struct gate *g, str
     return ring_gemm(u, y->cols, x->rows, e->tensor[g->x].l, x->cols, e->weight[g->weight].offline, RING_GEMM_ADD);
 }
 
-static enum status linear_evaluate(struct evaluator *e, const struct gate *g, struct ring_wide z)
+static void add_residual(const struct evaluator *e, const struct gate *g, struct ring_wide z)
 {
-    const struct tensor *x = &e->schedule->tensor[g->x], *y = &e->schedule->tensor[g->out];
+    const struct tensor *y = &e->schedule->tensor[g->out];
     if (g->add != SCHEDULE_NONE) {
         const int64_t *m = e->tensor[g->add].m;
         const struct static_share *diagonal = &e->weight[g->diagonal];
@@ -97,6 +97,19 @@ static enum status linear_evaluate(struct evaluator *e, const struct gate *g, st
         for (size_t at = 0; at < tensor_size(y); at += y->cols)
             ring_scale(ring_wide_at(z, at), m + at, &factor, g->diagonal_up, y->cols);
     }
+}
+
+static enum status linear_open(struct evaluator *e, const struct gate *g, struct ring_wide z, const struct ring_narrow *end)
+{
+    const struct tensor *x = &e->schedule->tensor[g->x], *y = &e->schedule->tensor[g->out];
+    add_residual(e, g, z);
+    return ring_gemm_narrow(end, y->cols, z, y->cols, x->rows, e->tensor[g->x].m, x->cols, e->weight[g->weight].online);
+}
+
+static enum status linear_evaluate(struct evaluator *e, const struct gate *g, struct ring_wide z)
+{
+    const struct tensor *x = &e->schedule->tensor[g->x], *y = &e->schedule->tensor[g->out];
+    add_residual(e, g, z);
     return ring_gemm(z, y->cols, x->rows, e->tensor[g->x].m, x->cols, e->weight[g->weight].online, RING_GEMM_ADD);
 }
 
@@ -113,6 +126,7 @@ const struct gate_walks gate_walks_linear = {.name = "linear",
                                              .deal = linear_deal,
                                              .prepare = linear_prepare,
                                              .evaluate = linear_evaluate,
+                                             .open = linear_open,
                                              .products = linear_products};
 const struct gate_walks gate_walks_output = {.name = "output",
                                              .product = true,

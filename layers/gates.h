@@ -21,7 +21,7 @@ struct gate_walks {
     enum status (*deal)(struct dealer *dealer, const struct gate *gate, struct ring_wide g);
     /* P_i: g_i becomes u_i. NULL where nothing is static. */
     enum status (*prepare)(struct evaluator *evaluator, const struct gate *gate, struct ring_wide u);
-    /* P_i: z_i, starting from g_i or u_i in z. */
+    /* P_i: z_i, starting from g_i or u_i in z. NULL where there is only the next one: no table index is taken of such gates. */
     enum status (*evaluate)(struct evaluator *evaluator, const struct gate *gate, struct ring_wide z);
     /* P_i: evaluate and ring_narrow in one pass, where there is such a pass: z is not needed afterwards, and may not have
      * been formed. NULL: one after the other. */

@@ -124,7 +124,8 @@ static bool shapes_fit(const struct schedule *s, const struct gate *g)
 static bool lookups_fit(const struct schedule *s, const struct gate *g)
 {
     const size_t n = tensor_size(&s->tensor[g->out]);
-    if (g->index != SCHEDULE_NONE && (g->index >= s->lookups || s->lookup[g->index].count != n))
+    if (g->index != SCHEDULE_NONE &&
+        (g->index >= s->lookups || s->lookup[g->index].count != n || !gate_walks(g->kind)->evaluate))
         return false;
     if (g->lookup == SCHEDULE_NONE)
         return true;

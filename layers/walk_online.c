@@ -190,7 +190,12 @@ static enum status queue_opening(struct online *o, uint32_t number, struct ring_
     for (size_t i = 0; status == STATUS_OK && after && i < n; i++)
         t[i] += after[i];
     pool_give(after, n * sizeof *after);
-    return status != STATUS_OK || e->clear ? status : e->queue_sum(e->context, t, n);
+    if (status != STATUS_OK || e->clear)
+        return status;
+    walk_profile_compute(e->profile, number);
+    status = e->queue_sum(e->context, t, n);
+    walk_profile_wait(e->profile, g->round); /* what was queued may be sealed and sent at once */
+    return status;
 }
 
 static enum status give_output(struct online *o, const struct gate *g, struct ring_wide z, size_t n)

@@ -144,7 +144,7 @@ enum status ring_gemm(struct ring_wide c, size_t ldc, size_t m, const int64_t *a
 {
     if (m != 0 && b->k != 0 && b->n != 0) {
         const double start = watch();
-        const enum status status = b->kernel->multiply(c, ldc, m, a, lda, b, mode);
+        const enum status status = b->kernel->multiply(c, ldc, m, a, lda, b, mode, NULL);
         unwatch(start);
         return status;
     }
@@ -153,6 +153,23 @@ enum status ring_gemm(struct ring_wide c, size_t ldc, size_t m, const int64_t *a
             memset(c.lo + row * ldc, 0, b->n * sizeof *c.lo);
             memset(c.hi + row * ldc, 0, b->n * sizeof *c.hi);
         }
+    return STATUS_OK;
+}
+
+enum status ring_gemm_narrow(const struct ring_narrow *end, size_t ldt, struct ring_wide c, size_t ldc, size_t m,
+                             const int64_t *a, size_t lda, const struct ring_gemm_matrix *b)
+{
+    const struct gemm_end whole = {*end, ldt};
+    if (m != 0 && b->k != 0 && b->n != 0) {
+        const double start = watch();
+        const enum status status = b->kernel->multiply(c, ldc, m, a, lda, b, RING_GEMM_ADD, &whole);
+        unwatch(start);
+        return status;
+    }
+    for (size_t row = 0; row < m; row++) { /* an empty sum */
+        const struct ring_narrow at = ring_narrow_at(*end, row * ldt);
+        ring_narrow(&at, ring_wide_at(c, row * ldc), b->n);
+    }
     return STATUS_OK;
 }
 

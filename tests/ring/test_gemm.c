@@ -136,21 +136,60 @@ static void check_kernel(const struct problem *p, enum ring_gemm_kernel kernel, 
     wide_free(c);
 }
 
+/* What narrowing makes of the sum; sum has what before had between its rows. */
+static void check_narrow(const struct problem *p, enum ring_gemm_kernel kernel, struct ring_wide before,
+                         struct ring_wide sum)
+{
+    const size_t ldt = p->n + random_word() % 3, size = p->m * ldt + 1, planes = p->m * p->ldc;
+    struct ring_wide c = wide_make(planes);
+    int64_t *mask = malloc(size * sizeof *mask);
+    uint64_t *t = malloc(size * sizeof *t), *untouched = malloc(size * sizeof *t);
+    struct ring_gemm_matrix *b = NULL;
+    memcpy(c.lo, before.lo, planes * sizeof *c.lo);
+    memcpy(c.hi, before.hi, planes * sizeof *c.hi);
+    fill(mask, size, awkward);
+    for (size_t i = 0; i < size; i++)
+        t[i] = untouched[i] = random_word();
+    const struct ring_narrow end = {t, mask, (ring_u128)random_word() << 64 | random_word(), (int)(random_word() % 17)};
+    ck_assert_int_eq(ring_gemm_pack(&b, kernel, p->k, p->n, p->b, p->ldb, p->transposed), STATUS_OK);
+    ck_assert_int_eq(ring_gemm_narrow(&end, ldt, c, p->ldc, p->m, p->a, p->lda, b), STATUS_OK);
+    ring_gemm_close(&b);
+    for (size_t i = 0; i < size; i++) {
+        const size_t row = i / (ldt ? ldt : 1), column = ldt ? i % ldt : 0;
+        uint64_t wanted = untouched[i];
+        if (row < p->m && column < p->n) {
+            const ring_u128 z = (ring_wide_get(sum, row * p->ldc + column) + end.add) & (((ring_u128)1 << 80) - 1);
+            wanted = (uint64_t)(z >> end.shift) + (uint64_t)mask[i];
+        }
+        if (t[i] != wanted)
+            ck_abort_msg("%s, %zu x %zu x %zu narrowed by %d: element (%zu, %zu)", ring_gemm_name(kernel), p->m, p->k, p->n,
+                         end.shift, row, column);
+    }
+    free(mask);
+    free(t);
+    free(untouched);
+    wide_free(c);
+}
+
 /* Multiplies with every kernel that runs here, compares, and frees the operands. */
 static void check_problem(struct problem p)
 {
     const size_t size = p.m * p.ldc;
-    struct ring_wide before = wide_make(size), wanted = wide_make(size);
+    struct ring_wide before = wide_make(size), wanted = wide_make(size), sum = wide_make(size);
     for (size_t i = 0; i < size; i++) {
-        before.lo[i] = wanted.lo[i] = random_word();
-        before.hi[i] = wanted.hi[i] = (uint16_t)random_word();
+        before.lo[i] = wanted.lo[i] = sum.lo[i] = random_word();
+        before.hi[i] = wanted.hi[i] = sum.hi[i] = (uint16_t)random_word();
     }
     int64_t *b = plain(&p);
     ring_gemm_reference(wanted, p.ldc, p.m, p.k, p.n, p.a, p.lda, b, p.n, p.mode);
+    ring_gemm_reference(sum, p.ldc, p.m, p.k, p.n, p.a, p.lda, b, p.n, RING_GEMM_ADD);
     for (int kernel = RING_GEMM_AUTO; kernel < RING_GEMM_KERNELS; kernel++)
-        if (kernel == RING_GEMM_AUTO || ring_gemm_available((enum ring_gemm_kernel)kernel))
+        if (kernel == RING_GEMM_AUTO || ring_gemm_available((enum ring_gemm_kernel)kernel)) {
             check_kernel(&p, (enum ring_gemm_kernel)kernel, before, wanted);
+            check_narrow(&p, (enum ring_gemm_kernel)kernel, before, sum);
+        }
     free(b);
+    wide_free(sum);
     wide_free(before);
     wide_free(wanted);
     free(p.a);
@@ -284,7 +323,7 @@ START_TEST(the_bound_of_the_portable_kernel_is_exact)
             struct ring_wide c = wide_make(64), wanted = wide_make(64);
             struct ring_gemm_matrix *b = NULL;
             ck_assert_int_eq(ring_gemm_pack(&b, RING_GEMM_PORTABLE, k, 8, p.b, 8, false), STATUS_OK);
-            ck_assert_int_eq(gemm_portable_multiply(c, 8, 8, p.a, k, b, RING_GEMM_SET, GEMM_PORTABLE_EXACT),
+            ck_assert_int_eq(gemm_portable_multiply(c, 8, 8, p.a, k, b, RING_GEMM_SET, GEMM_PORTABLE_EXACT, NULL),
                              STATUS_OK);
             ring_gemm_reference(wanted, 8, 8, k, 8, p.a, k, p.b, 8, RING_GEMM_SET);
             ck_assert_mem_eq(c.lo, wanted.lo, 64 * sizeof *c.lo);
