@@ -59,6 +59,7 @@ def compare(folder):
             wanted = teacher(*batch)
         got = student(*batch)
         loss = sum(encoder.layer_loss(got, wanted, batch[2])) if stage == "layers" else encoder.logit_loss(got[0], wanted[0])
+        loss = loss + encoder.spread_loss(student, batch[2], 0.3, 0.5)
         loss.backward()
         if abs(loss.item() - float(losses[stage])) > BOUND * abs(loss.item()):
             sys.exit(f"{stage}: loss {losses[stage]} here, {loss.item():.9g} in PyTorch")

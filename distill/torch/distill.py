@@ -35,6 +35,8 @@ def arguments():
     parser.add_argument("--epochs-1", type=int, default=10)
     parser.add_argument("--rate-1", type=float, default=1e-4)
     parser.add_argument("--weight-score", type=float, default=0.02)
+    parser.add_argument("--weight-spread", type=float, default=0.01)
+    parser.add_argument("--spread", type=float, default=8.0)
     parser.add_argument("--epochs-2", type=int, default=3)
     parser.add_argument("--rate-2", type=float, default=2e-5)
     parser.add_argument("--gold", type=float, default=0.0, help="share of the labels in stage 2 (0; regression 0.5)")
@@ -142,6 +144,7 @@ def stage(number, student, teacher, rows, dev, options, accelerator, regression)
             else:
                 loss = (1 - options.gold) * encoder.logit_loss(got[0], wanted[0])
                 loss = loss + options.gold * functional.cross_entropy(got[0], labels.long())
+            loss = loss + encoder.spread_loss(student, mask, options.weight_spread, options.spread)
             if not torch.isfinite(loss):
                 raise SystemExit(f"stage {number}, epoch {epoch}: the loss is not a number; a smaller rate helps")
             accelerator.backward(loss)

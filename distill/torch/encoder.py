@@ -81,9 +81,12 @@ class Layer(nn.Module):
 
     def forward(self, x, mask):
         context, scores = self.attention(x, mask)
-        x = self.norm1(x + self.drop(self.output(context)))
-        x = self.norm2(x + self.drop(self.ffn2(self.activate(self.ffn1(x)))))
-        return x, scores
+        first = x + self.drop(self.output(context))
+        x = self.norm1(first)
+        second = x + self.drop(self.ffn2(self.activate(self.ffn1(x))))
+        # Of each row that is normalised, for spread_loss.
+        self.widths = [z.var(-1, unbiased=False) + self.norm1.eps for z in (first, second)]
+        return self.norm2(second), scores
 
 
 class Classifier(nn.Module):
@@ -111,6 +114,12 @@ class Classifier(nn.Module):
             scores.append(s)
         logits = self.head(self.drop(torch.tanh(self.pooler(x[:, 0]))))
         return logits, embedded, hidden, scores
+
+
+def spread_loss(model, mask, weight=0.01, limit=8.0):
+    """The price on rows too wide for fixed point (distill/loss.h), for the last forward pass."""
+    rows = [width for layer in model.layer for width in layer.widths]
+    return weight / len(mask) * sum(((width / limit).log().clamp_min(0) ** 2 * mask).sum() for width in rows)
 
 
 def labels_of(config):

@@ -103,17 +103,19 @@ int main(int argc, char **argv)
     distill_encoder_forward(&state, &student, &batch, &none);
     distill_head_forward(&state, &student, &batch, &none);
     struct distill_match match = {.teacher = &wanted, .embedding = 1, .hidden = 1, .score = 1};
-    distill_encoder_backward(&gradients, &state, &student, &batch, &none, &match, NULL);
+    const struct distill_spread spread = {.weight = 0.3 / (double)batch.sequences, .limit = 0.5};
+    const double price = distill_loss_spread(&state, &batch, &spread);
+    distill_encoder_backward(&gradients, &state, &student, &batch, &none, &match, &spread);
     save(&gradients, argv[1], "gradients-layers");
     FILE *losses = create(argv[1], "losses.tsv");
-    fprintf(losses, "layers\t%.9g\n", match.embedding_loss + match.hidden_loss + match.score_loss);
+    fprintf(losses, "layers\t%.9g\n", match.embedding_loss + match.hidden_loss + match.score_loss + price);
     memset(gradients.value, 0, gradients.count * sizeof(float));
     fprintf(losses, "logits\t%.9g\n",
-            distill_loss_soft(state.dlogits, state.logits, wanted.logits, batch.sequences, (int)config.labels,
-                              1));
+            price + distill_loss_soft(state.dlogits, state.logits, wanted.logits, batch.sequences,
+                                      (int)config.labels, 1));
     fclose(losses);
     distill_head_backward(&gradients, &state, &student, &batch, &none);
-    distill_encoder_backward(&gradients, &state, &student, &batch, &none, NULL, NULL);
+    distill_encoder_backward(&gradients, &state, &student, &batch, &none, NULL, &spread);
     save(&gradients, argv[1], "gradients-logits");
     distill_weights_clear(&teacher);
     distill_weights_clear(&student);
