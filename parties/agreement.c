@@ -77,7 +77,8 @@ static enum status same_bundle(const json_t *message, const char *from, const st
     return status;
 }
 
-/* Takes and says so before anything is sent that depends on it. STATUS_EMPTY is an answer here: *out is NULL. */
+/* Takes and says so before anything is sent that depends on it. That it is not there, or damaged, is an answer here: *out is
+ * NULL, and the serial burnt. */
 static enum status try_take(const struct job *job, uint64_t serial, struct store_bundle **out)
 {
     char nonce[17];
@@ -87,7 +88,9 @@ static enum status try_take(const struct job *job, uint64_t serial, struct store
     if (status == STATUS_OK)
         journal(job->service->config->name, "took bundle %llu, nonce %s", (unsigned long long)serial,
                 sodium_bin2hex(nonce, sizeof nonce, store_bundle_name(*out)->nonce, (sizeof nonce - 1) / 2));
-    return status == STATUS_EMPTY || status == STATUS_STATE ? STATUS_OK : status;
+    if (status == STATUS_CORRUPT)
+        journal(job->service->config->name, "burnt bundle %llu: %s", (unsigned long long)serial, status_message());
+    return status == STATUS_EMPTY || status == STATUS_STATE || status == STATUS_CORRUPT ? STATUS_OK : status;
 }
 
 static enum status no_bundle(const struct job *job, const char *party)

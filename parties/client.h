@@ -34,6 +34,7 @@ struct inference {
     double total_ms;         /* as the client saw it, bundle agreement included */
     uint64_t rounds, bytes;  /* between the evaluators; bytes one way */
     uint64_t serial;
+    bool ahead;              /* both evaluators had warmed the bundle before they were asked */
     struct walk_profile *profile; /* in: NULL, or [2]: filled with those of P1 and P2; to be cleared in any case */
 };
 /* STATUS_EMPTY: no bundle is ready for this shape at all three parties. */

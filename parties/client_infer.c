@@ -129,6 +129,7 @@ static enum status receive_shares(struct client *c, struct net_session *session,
         status = read_profile(reply, s, &out->profile[party - 1]);
     const double ms = json_number_value(json_object_get(reply, "online_ms"));
     out->online_ms = ms > out->online_ms ? ms : out->online_ms;
+    out->ahead &= json_is_true(json_object_get(reply, "ahead"));
     json_decref(reply);
     return status;
 }
@@ -141,6 +142,7 @@ static enum status receive_logits(struct client *c, struct net_session *session,
     if (!shares)
         return status_fail(STATUS_MEMORY, "out of memory");
     i->online_ms = 0;
+    i->ahead = true;
     enum status status = receive_shares(c, session, s, 1, shares, count, i);
     if (status == STATUS_OK)
         status = receive_shares(c, session, s, 2, shares + count, count, i);

@@ -12,6 +12,7 @@
 
 #define STORE_SIZE_USUAL ((uint64_t)64 << 30)
 #define STORE_SIZE_LEAST ((uint64_t)1 << 20)
+#define MEMORY_LEAST ((uint64_t)1 << 20)
 
 static const char *const role_word[] = {"P0", "P1", "P2", "owner", "client", "operator", NULL};
 
@@ -30,6 +31,7 @@ static const struct {
     {"name", EVERYONE},    {"role", EVERYONE},    {"key_file", EVERYONE},  {"timeout_ms", EVERYONE},
     {"threads", EVERYONE}, {"buckets", EVERYONE}, {"peers", EVERYONE},     {"listen", PARTY},
     {"store", PARTY},      {"store_size", PARTY}, {"requests_max", PARTY}, {"bundles_max", PARTY},
+    {"warm", PARTY},       {"memory", PARTY},
     {"model", CALLER},     {"tune", CALLER},       {"link_rate", PARTY},   {"link_delay_ms", PARTY},
     {"fast_links", PARTY}, {"fast_listen", PARTY},
 };
@@ -149,6 +151,8 @@ static void read_settings(struct config_reader *reader, struct config *config)
     config_size(reader, "store_size", &config->store_bytes, STORE_SIZE_LEAST);
     config_whole(reader, "requests_max", &config->requests_max, 1, 1024);
     config_whole(reader, "bundles_max", &config->bundles_max, 1, 1000000);
+    config_whole(reader, "warm", &config->warm, 0, 64);
+    config_size(reader, "memory", &config->memory_bytes, MEMORY_LEAST);
     config_real(reader, "link_rate", &config->link_rate, 1e3, 1e12);
     config_real(reader, "link_delay_ms", &config->link_delay_ms, 0, 10000);
 }
@@ -288,6 +292,7 @@ enum status config_load(struct config *out, const char *path)
     out->fast_links = true;
     out->requests_max = 8;
     out->bundles_max = 64;
+    out->warm = 1;
     out->store_bytes = STORE_SIZE_USUAL;
     if (sodium_init() < 0)
         return status_fail(STATUS_IO, "cannot start libsodium");

@@ -24,6 +24,8 @@ struct config {
     int timeout_ms;
     int threads;         /* of the kernels, for each request; 0: one */
     int requests_max;    /* parties: served at the same time */
+    int warm;            /* evaluators: bundles of a shape in use that are warmed ahead (parties/warm.h) */
+    uint64_t memory_bytes; /* parties: what the bundle of one request may take; 0: what the machine has */
     int bundles_max;     /* parties: ready bundles of one schedule; requests for more are cut to it */
     uint32_t bucket[16]; /* clients: padded lengths to choose from, rising; parties: those they accept (none:
                             any) */

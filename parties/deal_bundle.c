@@ -10,7 +10,8 @@
 
 /* ---- naming: the serial, and a nonce to which all three contribute ---- */
 
-static void fill_name(struct dealing *d, uint64_t serial, unsigned char parts[3][STORE_HASH_BYTES])
+/* parts: the contributions of P0, P1 and P2, one behind the other. */
+static void fill_name(struct dealing *d, uint64_t serial, const unsigned char *parts)
 {
     const struct job *job = d->job;
     memset(&d->name, 0, sizeof d->name);
@@ -19,7 +20,7 @@ static void fill_name(struct dealing *d, uint64_t serial, unsigned char parts[3]
     d->name.serial = serial;
     d->name.bucket = job->schedule->bucket;
     d->name.batch = job->schedule->batch;
-    crypto_generichash(d->name.nonce, sizeof d->name.nonce, parts[0], 3 * STORE_HASH_BYTES, NULL, 0);
+    crypto_generichash(d->name.nonce, sizeof d->name.nonce, parts, 3 * STORE_HASH_BYTES, NULL, 0);
     net_session_bundle(job->session, serial);
 }
 
@@ -50,7 +51,7 @@ enum status deal_name_all(struct dealing *d, struct deal_offers *offers)
     enum status status = store_next_serial(job->service->store, job->model->id, job->schedule->hash, &serial);
     serial = offers->serial > serial ? offers->serial : serial;
     if (status == STATUS_OK)
-        fill_name(d, serial, offers->random);
+        fill_name(d, serial, &offers->random[0][0]);
     for (int i = 1; status == STATUS_OK && i < 3; i++)
         status = message_send(job->session, job->service->peer[i], NET_CONTROL,
                               json_pack("{s:I, s:o, s:o, s:o}", "serial", (json_int_t)serial, "p0",
@@ -89,7 +90,7 @@ enum status deal_name(struct dealing *d, const json_t *message, const unsigned c
         status = status_fail(STATUS_PEER, "P0 left our random bytes out of a bundle's nonce");
     if (status != STATUS_OK)
         return status;
-    fill_name(d, serial, parts);
+    fill_name(d, serial, &parts[0][0]);
     return store_bundle_create(job->service->store, &d->name, &d->bundle);
 }
 

@@ -12,6 +12,7 @@
 #include "parties/messages.h"
 #include "parties/models.h"
 #include "parties/turn.h"
+#include "parties/warm.h"
 #include "store/store.h"
 
 struct service {
@@ -19,6 +20,7 @@ struct service {
     struct net_hub *hub;
     struct store *store;
     struct models *models;
+    struct warm *warm;    /* at P1 and P2, or NULL */
     int party;            /* 0, 1, 2 */
     int peer[3];          /* the hub's numbers of P0, P1, P2; our own is -1 */
     pthread_mutex_t take; /* at P1: one bundle is agreed on at a time */

@@ -20,6 +20,7 @@
 #include <string.h>
 
 #include "parties/deal_bundle.h"
+#include "parties/memory.h"
 
 #define WINDOW 3 /* bundles on the way at P0: computed, prepared, written */
 
@@ -35,9 +36,7 @@ struct pipeline {
 
 static struct dealing *bundle_at(struct pipeline *p, uint64_t number)
 {
-    struct dealing *d = &p->bundle[number % WINDOW];
-    d->job = p->job;
-    return d;
+    return &p->bundle[number % WINDOW];
 }
 
 /* ---- what the client is told ---- */
@@ -309,12 +308,18 @@ static enum status prepare_bundles(struct pipeline *p)
 enum status job_deal(struct job *job)
 {
     struct pipeline p = {.job = job};
+    for (int i = 0; i < WINDOW; i++)
+        p.bundle[i].job = job;
     enum status status = job_open_schedule(job);
+    if (status == STATUS_OK && job->service->party != 0)
+        status = memory_check(job->service->config, job->schedule);
     if (status == STATUS_OK)
         status = agree_on_count(job, &p.count);
     if (status == STATUS_OK)
         status = job->service->party == 0 ? deal_bundles(&p) : prepare_bundles(&p);
     for (int i = 0; i < WINDOW; i++)
         deal_clear(&p.bundle[i]);
+    if (status == STATUS_OK)
+        warm_used(job->service->warm, job->model, job->schedule);
     return status == STATUS_OK ? report(job, p.count, true) : status;
 }

@@ -7,6 +7,7 @@
 #include "parties/bundle_items.h"
 #include "parties/job.h"
 #include "parties/journal.h"
+#include "parties/memory.h"
 #include "ring/parameters.h"
 
 /* What the walk's callbacks need. */
@@ -15,6 +16,7 @@ struct online {
     struct store_bundle *bundle;
     struct net_round round;
     struct walk_profile profile; /* if the client asked for one */
+    bool ahead;                  /* the bundle was warmed before the request came */
 };
 
 static enum status load_part(void *context, uint32_t gate, enum part part, void *data, size_t bytes)
@@ -149,28 +151,39 @@ static json_t *profile_new(const struct walk_profile *p)
 
 /* ---- the walk ---- */
 
-static enum status prepare_evaluator(struct evaluator *e, struct online *o)
+static enum status warm_now(struct evaluator *e, struct online *o, double *seconds)
 {
     const struct job *job = o->job;
+    const double start = job_seconds();
     *e = (struct evaluator){.schedule = job->schedule,
                             .party = job->service->party,
                             .weight = job->model->share,
                             .label = {store_bundle_name(o->bundle), sizeof(struct store_name)},
                             .load = load_part,
-                            .queue = queue_index,
-                            .queue_sum = queue_sum,
-                            .exchange = exchange,
                             .context = o};
     enum status status = evaluator_init(e);
     if (status == STATUS_OK)
         status = store_bundle_get(o->bundle, BUNDLE_ITEM_SEED, &e->seed, sizeof e->seed);
-    const double start = job_seconds();
     if (status == STATUS_OK)
         status = walk_warm(e);
-    if (o->profile.compute) {
-        o->profile.warm = job_seconds() - start;
-        e->profile = &o->profile;
-    }
+    *seconds = job_seconds() - start;
+    return status;
+}
+
+static enum status prepare_evaluator(struct evaluator *e, struct online *o)
+{
+    double seconds = 0;
+    const struct store_name *name = store_bundle_name(o->bundle);
+    o->ahead = warm_claim(o->job->service->warm, name, e, &seconds);
+    const enum status status = o->ahead ? STATUS_OK : warm_now(e, o, &seconds);
+    e->label = (struct bundle_label){name, sizeof *name};
+    e->load = load_part;
+    e->queue = queue_index;
+    e->queue_sum = queue_sum;
+    e->exchange = exchange;
+    e->context = o;
+    o->profile.warm = seconds;
+    e->profile = o->profile.compute ? &o->profile : NULL;
     return status;
 }
 
@@ -183,7 +196,8 @@ static enum status reveal_to_client(struct online *o, const uint32_t *shares, si
     const enum status status = net_send(job->session, job->client, NET_OUTPUT, 0, shares, count * sizeof *shares);
     if (status != STATUS_OK)
         return status;
-    json_t *reply = json_pack("{s:f, s:I, s:I}", "online_ms", milliseconds, "rounds", rounds, "bytes", bytes);
+    json_t *reply = json_pack("{s:f, s:I, s:I, s:b}", "online_ms", milliseconds, "rounds", rounds, "bytes", bytes, "ahead",
+                              (int)o->ahead);
     if (reply && o->profile.compute)
         json_object_set_new(reply, "profile", profile_new(&o->profile));
     return message_send(job->session, job->client, NET_REPLY, reply);
@@ -215,29 +229,50 @@ static enum status evaluate(struct online *o, struct evaluator *e)
     return status;
 }
 
-enum status job_infer(struct job *job)
+/* At an evaluator: what follows once the bundle is taken. */
+static enum status infer_on(struct online *o)
+{
+    struct evaluator e = {0};
+    enum status status = STATUS_OK;
+    if (json_is_true(json_object_get(o->job->request, "profile")))
+        status = walk_profile_init(&o->profile, o->job->schedule);
+    if (status == STATUS_OK)
+        status = prepare_evaluator(&e, o);
+    if (status == STATUS_OK)
+        status = evaluate(o, &e);
+    net_round_clear(&o->round);
+    if (e.schedule)
+        evaluator_clear(&e);
+    walk_profile_clear(&o->profile);
+    return status;
+}
+
+static enum status agree_and_infer(struct job *job)
 {
     struct online o = {.job = job};
-    struct evaluator e = {0};
-    enum status status = job_open_schedule(job);
-    if (status == STATUS_OK)
-        status = agreement_take(job, &o.bundle);
-    if (status == STATUS_OK)
-        net_session_bundle(job->session, store_bundle_name(o.bundle)->serial);
-    if (status == STATUS_OK && job->service->party == 0)
-        status = message_send(job->session, job->client, NET_REPLY,
-                              json_pack("{s:I}", "serial", (json_int_t)store_bundle_name(o.bundle)->serial));
-    if (status == STATUS_OK && job->service->party != 0) {
-        if (json_is_true(json_object_get(job->request, "profile")))
-            status = walk_profile_init(&o.profile, job->schedule);
-        if (status == STATUS_OK)
-            status = prepare_evaluator(&e, &o);
-        if (status == STATUS_OK)
-            status = evaluate(&o, &e);
-        net_round_clear(&o.round);
-        evaluator_clear(&e);
-        walk_profile_clear(&o.profile);
+    enum status status = agreement_take(job, &o.bundle);
+    if (status == STATUS_OK) {
+        const uint64_t serial = store_bundle_name(o.bundle)->serial;
+        net_session_bundle(job->session, serial);
+        status = job->service->party != 0
+                     ? infer_on(&o)
+                     : message_send(job->session, job->client, NET_REPLY, json_pack("{s:I}", "serial", (json_int_t)serial));
     }
     store_bundle_close(&o.bundle);
+    return status;
+}
+
+enum status job_infer(struct job *job)
+{
+    struct warm *warm = job->service->warm;
+    enum status status = job_open_schedule(job);
+    if (status == STATUS_OK && job->service->party != 0)
+        status = memory_check(job->service->config, job->schedule);
+    if (status != STATUS_OK)
+        return status;
+    warm_enter(warm);
+    status = agree_and_infer(job);
+    warm_used(warm, job->model, job->schedule);
+    warm_leave(warm);
     return status;
 }

@@ -70,6 +70,7 @@ enum status job_remove(struct job *job)
         status = store_model_remove(job->service->store, id);
     if (status != STATUS_OK)
         return status;
+    warm_forget(job->service->warm, id);
     models_forget(job->service->models, id);
     return message_send(job->session, job->client, NET_REPLY, json_pack("{s:b}", "removed", 1));
 }

@@ -6,9 +6,13 @@
 
 #include <sodium.h>
 
+#define SCHEDULES_KEPT 16 /* of a model, though nobody uses them: anyone who may ask chooses the shapes */
+
 struct compiled {
     struct schedule schedule;
     enum tune tune;
+    unsigned users;
+    uint64_t used; /* when last, counted in uses */
     struct compiled *next;
 };
 
@@ -27,6 +31,7 @@ struct models {
     int party;
     pthread_mutex_t lock;
     struct loaded *first;
+    uint64_t uses;
 };
 
 enum status models_open(struct models **out, struct store *store, int party)
@@ -263,6 +268,24 @@ void models_forget(struct models *m, const unsigned char id[MODEL_ID_BYTES])
 
 /* ---- schedules ---- */
 
+/* Schedules that nobody uses go, the one used longest ago first, until there are no more than are kept. */
+static void trim(struct loaded *l)
+{
+    for (;;) {
+        struct compiled **oldest = NULL;
+        unsigned count = 0;
+        for (struct compiled **at = &l->compiled; *at; at = &(*at)->next, count++)
+            if (!(*at)->users && (!oldest || (*at)->used < (*oldest)->used))
+                oldest = at;
+        if (count <= SCHEDULES_KEPT || !oldest)
+            return;
+        struct compiled *gone = *oldest;
+        *oldest = gone->next;
+        schedule_clear(&gone->schedule);
+        free(gone);
+    }
+}
+
 enum status models_schedule(struct models *m, const struct party_model *model, uint32_t bucket, uint32_t batch,
                             enum tune tune, const struct schedule **out)
 {
@@ -284,9 +307,36 @@ enum status models_schedule(struct models *m, const struct party_model *model, u
             free(c);
         }
     }
+    if (status == STATUS_OK) {
+        c->users++;
+        c->used = ++m->uses;
+        trim(l);
+    }
     pthread_mutex_unlock(&m->lock);
     *out = status == STATUS_OK ? &c->schedule : NULL;
     return status;
+}
+
+/* The schedule is the first member of what is compiled. */
+static void change_users(struct models *m, const struct schedule *schedule, int change)
+{
+    if (!schedule)
+        return;
+    pthread_mutex_lock(&m->lock);
+    ((struct compiled *)schedule)->users += (unsigned)change;
+    for (struct loaded *l = m->first; change < 0 && l; l = l->next)
+        trim(l);
+    pthread_mutex_unlock(&m->lock);
+}
+
+void models_schedule_keep(struct models *m, const struct schedule *schedule)
+{
+    change_users(m, schedule, 1);
+}
+
+void models_schedule_done(struct models *m, const struct schedule *schedule)
+{
+    change_users(m, schedule, -1);
 }
 
 bool models_find_schedule(struct models *m, const unsigned char hash[SCHEDULE_HASH_BYTES], enum tune *tune)

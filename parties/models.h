@@ -3,7 +3,7 @@
  * Items of a model in the store: the description's text, the seeds of its masks, and at the evaluators the masked weight m_W of
  * each weight. Masks are streams: object = the weight's number, context = the model's id (ring/stream.h).
  *
- * What models_get and models_schedule return stays valid until models_close: a model removed meanwhile is not given out again. */
+ * What models_get returns stays valid until models_close: a model removed meanwhile is not given out again. */
 #ifndef TREFOIL_PARTIES_MODELS_H
 #define TREFOIL_PARTIES_MODELS_H
 
@@ -31,8 +31,14 @@ STATUS_MUST_USE enum status models_get(struct models *models, const unsigned cha
 /* Reads only the description. */
 STATUS_MUST_USE enum status models_describe(struct store *store, const unsigned char id[MODEL_ID_BYTES],
                                             struct description *out);
+/* Compiles the schedule if it is not. It stays valid until models_schedule_done, once for each call of this and of _keep; of a
+ * model, those used last are kept beyond that. */
 STATUS_MUST_USE enum status models_schedule(struct models *models, const struct party_model *model, uint32_t bucket,
                                             uint32_t batch, enum tune tune, const struct schedule **out);
+/* One more user of a schedule that is in use. */
+void models_schedule_keep(struct models *models, const struct schedule *schedule);
+/* Takes NULL. */
+void models_schedule_done(struct models *models, const struct schedule *schedule);
 /* The shape of a schedule compiled here, for reports; false if its hash is unknown. */
 bool models_find_schedule(struct models *models, const unsigned char hash[SCHEDULE_HASH_BYTES], enum tune *tune);
 /* Forgets a model, so that it is not given out again. */

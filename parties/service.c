@@ -64,6 +64,7 @@ static void finish_job(struct job *job)
     struct service *service = job->service;
     json_decref(job->request);
     net_session_close(&job->session);
+    models_schedule_done(service->models, job->schedule);
     free(job);
     pthread_mutex_lock(&service->lock);
     service->running--;
@@ -168,6 +169,8 @@ enum status service_open(struct service **out, const struct config *config, void
     }
     if (status == STATUS_OK)
         status = models_open(&s->models, s->store, s->party);
+    if (status == STATUS_OK)
+        status = warm_open(&s->warm, config, s->store, s->models, s->party);
     if (status != STATUS_OK)
         service_close(out);
     return status;
@@ -206,6 +209,7 @@ void service_close(struct service **service)
     struct service *s = *service;
     if (!s)
         return;
+    warm_close(&s->warm);
     models_close(&s->models);
     store_close(&s->store);
     net_hub_close(&s->hub);

@@ -53,6 +53,7 @@ static void fill_config(struct parties *p, int member)
     memcpy(c->secret_key, p->secret_key[member], NET_KEY_TEXT);
     c->timeout_ms = p->timeout_ms;
     c->requests_max = 16;
+    c->warm = 1;
     c->bundles_max = 1000;
     c->threads = 1;
     c->fast_links = true;

@@ -3,11 +3,13 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include <sodium.h>
 #include <zmq.h>
 
 #include "layers/pooler.h"
+#include "parties/job.h"
 #include "tests/parties/parties.h"
 
 #define BUCKET 16
@@ -193,6 +195,129 @@ START_TEST(dealing_and_inferring_go_on_side_by_side)
 }
 END_TEST
 
+static void pause_ms(long ms)
+{
+    const struct timespec t = {ms / 1000, ms % 1000 * 1000000};
+    nanosleep(&t, NULL);
+}
+
+/* Warming is not waited for by anybody: it is there after a while. */
+static void infer_until_ahead(uint32_t bucket)
+{
+    struct inference i = {.ahead = false};
+    for (int tries = 0; tries < 20 && !i.ahead; tries++) {
+        pause_ms(100);
+        infer(owner, bucket, 1, TUNE_WAN, &i);
+    }
+    ck_assert(i.ahead);
+}
+
+START_TEST(the_next_bundle_is_warmed_ahead_and_still_ready)
+{
+    struct deal_request dealt;
+    struct inference i;
+    deal(16, 1, TUNE_WAN, 30, &dealt);
+    infer_until_ahead(16);
+    deal(16, 1, TUNE_WAN, 1, &dealt);
+    const uint64_t ready = dealt.ready;
+    pause_ms(200);
+    deal(16, 1, TUNE_WAN, 1, &dealt);
+    ck_assert_uint_eq(dealt.ready, ready + 1); /* what is warmed counts as ready until it is taken */
+    infer(owner, 16, 1, TUNE_WAN, &i);
+}
+END_TEST
+
+START_TEST(what_was_warmed_ahead_is_dropped_when_another_bundle_is_agreed_on)
+{
+    unsigned char schedule[SCHEDULE_HASH_BYTES];
+    struct deal_request dealt;
+    struct inference i;
+    struct schedule s;
+    uint64_t serial, mark, count;
+    deal(16, 1, TUNE_WAN, 12, &dealt);
+    infer_until_ahead(16);
+    pause_ms(200);
+    ck_ok(description_compile(&description, 16, 1, TUNE_WAN, &s));
+    memcpy(schedule, s.hash, sizeof schedule);
+    schedule_clear(&s);
+    ck_ok(store_bundle_next(service[0]->store, id, schedule, &serial, &mark, &count));
+    ck_assert_uint_gt(count, 3);
+    ck_ok(store_burn(service[0]->store, id, schedule, serial)); /* P0 loses the one that both evaluators warmed */
+    infer(owner, 16, 1, TUNE_WAN, &i);
+    ck_assert_uint_eq(i.serial, serial + 1);
+    ck_assert(!i.ahead);
+    infer(owner, 16, 1, TUNE_WAN, &i);
+    ck_assert_uint_eq(i.serial, serial + 2);
+}
+END_TEST
+
+static void *ask_ten(void *argument)
+{
+    struct client *client = NULL;
+    struct config config = parties.config[PARTY_OWNER];
+    struct inference i;
+    uint64_t *serials = argument;
+    ck_ok(client_open(&client, &config, context));
+    for (int n = 0; n < 10; n++) {
+        infer(client, 8, 1, TUNE_WAN, &i);
+        serials[n] = i.serial;
+    }
+    client_close(&client);
+    return NULL;
+}
+
+START_TEST(three_clients_at_once_get_right_answers_from_bundles_of_their_own)
+{
+    uint64_t serials[3][10];
+    bool seen[31] = {false};
+    pthread_t asking[3];
+    struct deal_request dealt;
+    deal(8, 1, TUNE_WAN, 30, &dealt);
+    for (int t = 0; t < 3; t++)
+        ck_assert_int_eq(pthread_create(&asking[t], NULL, ask_ten, serials[t]), 0);
+    for (int t = 0; t < 3; t++)
+        pthread_join(asking[t], NULL);
+    for (int n = 0; n < 30; n++) {
+        const uint64_t serial = serials[n / 10][n % 10];
+        ck_assert(serial >= 1 && serial <= 30 && !seen[serial]);
+        seen[serial] = true;
+    }
+}
+END_TEST
+
+START_TEST(a_bundle_that_needs_more_memory_than_allowed_is_refused_and_not_spent)
+{
+    struct deal_request r = {.model = id, .bucket = 16, .batch = 1, .count = 1};
+    struct inference i;
+    deal(16, 1, TUNE_WAN, 1, &r);
+    parties.config[PARTY_P2].memory_bytes = 1000; /* the service reads its configuration where it lies */
+    r.dealt = 0;
+    ck_assert_int_eq(client_deal(owner, &description, &r), STATUS_MEMORY);
+    ck_assert_ptr_nonnull(strstr(status_message(), "P2"));
+    float *embeddings = calloc((size_t)16 * model.config.hidden, sizeof *embeddings), logits[2];
+    i = (struct inference){.model = id, .bucket = 16, .batch = 1, .length = (uint32_t[]){4}, .embeddings = embeddings,
+                           .logits = logits};
+    ck_assert_int_eq(client_infer(owner, &description, &i), STATUS_MEMORY);
+    free(embeddings);
+    parties.config[PARTY_P2].memory_bytes = 0;
+    infer(owner, 16, 1, TUNE_WAN, &i);
+    ck_assert_uint_eq(i.serial, 1);
+}
+END_TEST
+
+START_TEST(many_shapes_can_be_asked_for_one_after_the_other)
+{
+    struct deal_request dealt;
+    struct inference i;
+    for (uint32_t bucket = 3; bucket < 27; bucket++) {
+        deal(bucket, 1, TUNE_WAN, 1, &dealt);
+        infer(owner, bucket, 1, TUNE_WAN, &i);
+    }
+    deal(3, 1, TUNE_WAN, 1, &dealt);
+    infer(owner, 3, 1, TUNE_WAN, &i);
+}
+END_TEST
+
 static void *deal_four(void *argument)
 {
     struct client *client = NULL;
@@ -250,6 +375,11 @@ int main(void)
     tcase_add_test(tcase, a_profile_accounts_for_the_whole_online_time);
     tcase_add_test(tcase, an_inference_without_a_bundle_says_so_and_loses_nothing);
     tcase_add_test(tcase, dealing_and_inferring_go_on_side_by_side);
+    tcase_add_test(tcase, the_next_bundle_is_warmed_ahead_and_still_ready);
+    tcase_add_test(tcase, what_was_warmed_ahead_is_dropped_when_another_bundle_is_agreed_on);
+    tcase_add_test(tcase, three_clients_at_once_get_right_answers_from_bundles_of_their_own);
+    tcase_add_test(tcase, a_bundle_that_needs_more_memory_than_allowed_is_refused_and_not_spent);
+    tcase_add_test(tcase, many_shapes_can_be_asked_for_one_after_the_other);
     tcase_add_test(tcase, requests_that_deal_one_shape_at_once_give_way_to_each_other);
     tcase_add_test(tcase, a_removed_model_is_gone_at_every_party);
     suite_add_tcase(suite, tcase);

@@ -17,23 +17,29 @@
 #define ITEM_BYTES 900000
 static unsigned char data[6000000];
 
-/* Fills a bundle until there is no room; it must not become ready. Returns how many items went in. */
+static void add_bytes(void *context, const struct store_count *count)
+{
+    *(uint64_t *)context += count->bytes;
+}
+
+/* Fills a bundle until there is no room; it must not become ready. Returns how many items were written, while more waited. */
 static unsigned fill_until_full(struct store *store, size_t bytes, const char *path)
 {
     struct store_name name = test_name(0);
     struct store_bundle *bundle;
     enum status status = STATUS_OK;
-    unsigned count = 0;
+    uint64_t written = 0;
     ck_ok(store_next_serial(store, test_model, test_schedule, &name.serial));
     ck_ok(store_bundle_create(store, &name, &bundle));
-    for (; !status && count < 1000000; count++)
-        status = store_bundle_put(bundle, count, data, bytes);
+    for (uint32_t item = 0; !status && item < 1000000; item++)
+        status = store_bundle_put(bundle, item, data, bytes);
     ck_assert_msg(status == STATUS_FULL, "%s: %s", status_name(status), status_message());
     ck_assert_msg(strstr(status_message(), path) != NULL, "%s", status_message());
     ck_fails(store_bundle_ready(bundle, test_digest), STATUS_STATE);
+    ck_ok(store_bundle_list(store, add_bytes, &written));
     store_bundle_close(&bundle);
     ck_assert_uint_eq(test_ready_count(store), 0);
-    return count;
+    return (unsigned)(written / bytes);
 }
 
 static void spend_one(struct store *store)
