@@ -116,6 +116,7 @@ struct walk_profile {
     double *wait;    /* [rounds]: in queue_sum and in the exchange, sealing and sending included */
     double warm;     /* in walk_warm; for the caller to set */
     double last, inside_gemm; /* while walking */
+    double sealing, sockets, idle; /* online, of the link the openings took; set by its owner, 0 if unknown */
 };
 STATUS_MUST_USE enum status walk_profile_init(struct walk_profile *profile, const struct schedule *schedule);
 void walk_profile_clear(struct walk_profile *profile);

@@ -147,6 +147,7 @@ struct net_session {
     int caller; /* the connection that came with the ticket, until the session's thread takes it; -1 */
     /* the session's thread alone: */
     struct net_counters counters;
+    struct net_times times;
     uint64_t serial;
     int timeout_ms;
     char *request;

@@ -109,6 +109,13 @@ struct net_counters {
     uint64_t rounds;                                         /* round exchanges run */
 };
 
+/* Where the time of rounds on a fast link went, nanoseconds of the session's thread. */
+struct net_times {
+    int64_t sealing; /* sealing what goes; opening what comes, and adding it */
+    int64_t sockets; /* copying both into and out of the kernel */
+    int64_t idle;    /* waiting for the peer */
+};
+
 /* Generates a Z85 key pair of CURVE. */
 STATUS_MUST_USE enum status net_keygen(char public_key[NET_KEY_TEXT], char secret_key[NET_KEY_TEXT]);
 /* The public key of a secret key. */
@@ -154,6 +161,8 @@ STATUS_MUST_USE enum status net_session_open(struct net_session **out, struct ne
 void net_session_close(struct net_session **session);
 struct net_session_id net_session_id(const struct net_session *session);
 const struct net_counters *net_session_counters(const struct net_session *session);
+const struct net_times *net_session_times(const struct net_session *session);
+/* Those of time as well. */
 void net_session_counters_reset(struct net_session *session);
 /* Another deadline for this session only. */
 void net_session_timeout(struct net_session *session, int timeout_ms);

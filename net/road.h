@@ -35,6 +35,7 @@ struct net_road {
     size_t sealed_bytes, sealed_sent;
     unsigned char *came; /* what came and was not taken yet, from the start of a record on: NET_ROAD_WIRE */
     size_t came_bytes;
+    int64_t lap;                /* when the session's thread began what it does now; round_road.c */
     struct net_road_line *line; /* what it passes on a shaped link, or NULL */
 };
 

@@ -13,6 +13,15 @@
 #define SPIN_NS 20000 /* a small round is over sooner than a thread falls asleep and is woken */
 #define REASON_MS 500 /* how long CURVE may take to tell why a connection ended */
 
+/* What was done since the last lap took so long. */
+static void lap(struct net_round *round, int64_t *time)
+{
+    struct net_road *road = round->session->road;
+    const int64_t now = net_nanoseconds();
+    *time += now - road->lap;
+    road->lap = now;
+}
+
 /* ---- sealing ---- */
 
 /* How many bytes of the part at this mark go into the room that is left: words of sums stay whole. */
@@ -72,15 +81,19 @@ static bool seal_record(struct net_round *round)
 static enum net_road_state send_step(struct net_round *round, bool last)
 {
     struct net_road *road = round->session->road;
-    const enum net_road_state state = net_road_push(road);
+    struct net_times *times = &round->session->times;
+    enum net_road_state state = net_road_push(road);
     if (state != NET_ROAD_DONE)
         return state;
     const size_t left = round->bytes - round->sealed.bytes;
     if (last ? left == 0 && round->begun : left < NET_ROAD_RECORD)
         return NET_ROAD_DONE;
-    if (!seal_record(round) || net_road_push(road) == NET_ROAD_ENDED)
+    if (!seal_record(round))
         return NET_ROAD_ENDED;
-    return NET_ROAD_MOVED;
+    lap(round, &times->sealing);
+    state = net_road_push(road);
+    lap(round, &times->sockets);
+    return state == NET_ROAD_ENDED ? NET_ROAD_ENDED : NET_ROAD_MOVED;
 }
 
 /* ---- receiving ---- */
@@ -141,7 +154,9 @@ static enum net_road_state take_step(struct net_round *round)
 {
     struct net_road *road = round->session->road;
     const size_t left = round->bytes - round->taken.bytes;
+    struct net_times *times = &round->session->times;
     const enum net_road_state state = net_road_pull(road, left < NET_ROAD_RECORD ? left : NET_ROAD_RECORD);
+    lap(round, state == NET_ROAD_BUSY ? &times->idle : &times->sockets);
     if (state != NET_ROAD_DONE)
         return state;
     const size_t length = net_road_length(road);
@@ -154,6 +169,7 @@ static enum net_road_state take_step(struct net_round *round)
         return NET_ROAD_FORGED;
     round->heard = true;
     net_road_drop(road);
+    lap(round, &times->sealing);
     return NET_ROAD_MOVED;
 }
 
@@ -191,6 +207,7 @@ static enum status sleep_or_spin(struct net_round *round, struct patience *p, sh
     if (now < p->spin_until)
         return STATUS_OK;
     const enum status status = net_road_wait(session, round->peer, session->road->fd, events, p->until);
+    lap(round, &session->times.idle);
     if (status == STATUS_OK)
         return STATUS_OK;
     if (status == STATUS_TIMEOUT && p->ended != STATUS_OK)
@@ -241,6 +258,7 @@ static enum status pump(struct net_round *round)
 /* What goes wrong here shows when the round is run. */
 void net_round_road_early(struct net_round *round)
 {
+    round->session->road->lap = net_nanoseconds();
     while (send_step(round, false) == NET_ROAD_MOVED)
         continue;
 }
@@ -248,6 +266,7 @@ void net_round_road_early(struct net_round *round)
 enum status net_round_road_run(struct net_round *round)
 {
     struct net_session *session = round->session;
+    session->road->lap = net_nanoseconds();
     const enum status status = pump(round);
     if (status != STATUS_OK) {
         net_road_close(&session->road);

@@ -250,8 +250,14 @@ const struct net_counters *net_session_counters(const struct net_session *sessio
     return &session->counters;
 }
 
+const struct net_times *net_session_times(const struct net_session *session)
+{
+    return &session->times;
+}
+
 void net_session_counters_reset(struct net_session *session)
 {
+    memset(&session->times, 0, sizeof session->times);
     memset(&session->counters, 0, sizeof session->counters);
 }
 

@@ -129,8 +129,12 @@ static enum status deal(struct bench *b, struct measured *m)
 
 /* ---- online ---- */
 
-static void sum_profile(const struct walk_profile *p, double sum[3])
+/* Milliseconds: compute, GEMM in it, waits; of both, the fast link's sealing, sockets and idling. */
+static void sum_profile(const struct walk_profile *p, double sum[6])
 {
+    sum[3] += 1e3 * p->sealing;
+    sum[4] += 1e3 * p->sockets;
+    sum[5] += 1e3 * p->idle;
     for (uint32_t i = 0; i < p->gates; i++) {
         sum[0] += 1e3 * p->compute[i];
         sum[1] += 1e3 * p->gemm[i];
@@ -142,9 +146,10 @@ static void sum_profile(const struct walk_profile *p, double sum[3])
 static void report_online(const struct bench *b, struct measured *m, json_t *report)
 {
     struct trial *t = &m->trial;
-    double sum[3] = {0};
+    double sum[6] = {0};
     sum_profile(&t->profile[0], sum);
     sum_profile(&t->profile[1], sum);
+    const double whole = 1e3 * total(t->profile);
     json_object_set_new(report, "offline",
                         json_pack("{s:f, s:I, s:I, s:I}", "ms", m->offline_ms, "bytes",
                                   (json_int_t)m->offline_bytes, "bytes_counted",
@@ -152,13 +157,14 @@ static void report_online(const struct bench *b, struct measured *m, json_t *rep
                                   (json_int_t)b->cost.store_bytes));
     json_object_set_new(report, "warm_ms", json_real(rates_median(t->warm, (size_t)t->runs)));
     json_object_set_new(report, "online",
-                        json_pack("{s:f, s:I, s:I, s:I, s:I, s:f, s:f, s:f, s:f}", "ms",
+                        json_pack("{s:f, s:I, s:I, s:I, s:I, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f}", "ms",
                                   rates_median(t->online, (size_t)t->runs), "bytes", (json_int_t)t->bytes,
                                   "bytes_counted", (json_int_t)b->cost.online_bytes, "rounds",
                                   (json_int_t)t->rounds, "rounds_counted", (json_int_t)b->cost.rounds,
                                   "compute_ms", sum[0] / 2, "gemm_ms", sum[1] / 2, "wait_ms", sum[2] / 2,
-                                  "gemm_fraction",
-                                  1e3 * total(t->profile) > 0 ? sum[1] / (1e3 * total(t->profile)) : 0));
+                                  "sealing_ms", sum[3] / 2, "sockets_ms", sum[4] / 2, "idle_ms", sum[5] / 2,
+                                  "gemm_fraction", whole > 0 ? sum[1] / whole : 0, "link_fraction",
+                                  whole > 0 ? (sum[3] + sum[4]) / whole : 0));
 }
 
 /* ---- behind slower links ---- */

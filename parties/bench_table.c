@@ -75,6 +75,9 @@ static void print_times(const json_t *r)
     printf("online            %10.1f ms   %s each way, %.0f rounds; %.2f of it in GEMM, %.1f ms waiting\n",
            number(online, "ms"), print_bytes(bytes, (uint64_t)number(online, "bytes")),
            number(online, "rounds"), number(online, "gemm_fraction"), number(online, "wait_ms"));
+    printf("sealing, sockets  %10.1f ms   %.2f of online; beside them %.1f ms idle on the link\n",
+           number(online, "sealing_ms") + number(online, "sockets_ms"), number(online, "link_fraction"),
+           number(online, "idle_ms"));
     printf("online / float    %10.2f\noffline / online  %10.2f\n", number(r, "online_over_float"),
            number(r, "offline_over_online"));
 }

@@ -111,6 +111,9 @@ static enum status read_profile(const json_t *reply, const struct schedule *s, s
     if (status == STATUS_OK)
         status = read_seconds(json_object_get(profile, "wait"), p->wait, s->rounds);
     p->warm = json_number_value(json_object_get(profile, "warm"));
+    p->sealing = json_number_value(json_object_get(profile, "sealing"));
+    p->sockets = json_number_value(json_object_get(profile, "sockets"));
+    p->idle = json_number_value(json_object_get(profile, "idle"));
     return status;
 }
 

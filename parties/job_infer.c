@@ -145,8 +145,9 @@ static json_t *seconds_new(const double *seconds, uint32_t count)
 
 static json_t *profile_new(const struct walk_profile *p)
 {
-    return json_pack("{s:f, s:o, s:o, s:o}", "warm", p->warm, "compute", seconds_new(p->compute, p->gates), "gemm",
-                     seconds_new(p->gemm, p->gates), "wait", seconds_new(p->wait, p->rounds));
+    return json_pack("{s:f, s:o, s:o, s:o, s:f, s:f, s:f}", "warm", p->warm, "compute", seconds_new(p->compute, p->gates),
+                     "gemm", seconds_new(p->gemm, p->gates), "wait", seconds_new(p->wait, p->rounds), "sealing", p->sealing,
+                     "sockets", p->sockets, "idle", p->idle);
 }
 
 /* ---- the walk ---- */
@@ -198,6 +199,10 @@ static enum status reveal_to_client(struct online *o, const uint32_t *shares, si
         return status;
     json_t *reply = json_pack("{s:f, s:I, s:I, s:b}", "online_ms", milliseconds, "rounds", rounds, "bytes", bytes, "ahead",
                               (int)o->ahead);
+    const struct net_times *times = net_session_times(job->session);
+    o->profile.sealing = 1e-9 * (double)times->sealing;
+    o->profile.sockets = 1e-9 * (double)times->sockets;
+    o->profile.idle = 1e-9 * (double)times->idle;
     if (reply && o->profile.compute)
         json_object_set_new(reply, "profile", profile_new(&o->profile));
     return message_send(job->session, job->client, NET_REPLY, reply);
