@@ -56,6 +56,8 @@ struct net_options cluster_options(struct cluster *cluster, int member, unsigned
                                   .timeout_ms = cluster->timeout_ms,
                                   .frame_max = cluster->frame_max,
                                   .accept_any_client = cluster->accept_any_client,
+                                  .fast_links = cluster->fast_links[member],
+                                  .fast_bind = cluster->fast_bind,
                                   .link_rate = cluster->link_rate,
                                   .link_delay_ms = cluster->link_delay_ms};
     memcpy(options.public_key, cluster->members[member].public_key, NET_KEY_TEXT);

@@ -37,6 +37,8 @@ struct cluster {
     size_t frame_max;
     bool accept_any_client;
     double link_rate, link_delay_ms;
+    bool fast_links[MEMBERS];
+    const char *fast_bind;
 };
 
 /* A folder for ipc endpoints, made before the tests and removed after them. */
