@@ -80,6 +80,8 @@ START_TEST(a_party_is_read_with_its_peers_and_the_usual_values)
     ck_assert_str_eq(config.store, store);
     ck_assert_uint_eq(config.store_bytes, (uint64_t)64 << 30);
     ck_assert_int_eq(config.timeout_ms, 20000);
+    ck_assert(config.fast_links);
+    ck_assert_ptr_null(config.fast_listen);
     ck_assert_uint_eq(config.peers, 3);
     ck_assert_int_eq(config.peer[1].role, NET_ROLE_P2);
     ck_assert_str_eq(config.peer[1].public_key, key[2]);
@@ -95,7 +97,8 @@ START_TEST(every_setting_is_read)
     ck_assert_int_eq(load(&config, party,
                           "store_size = \"3 GiB\"; timeout_ms = 1234; threads = 3;\n"
                           "requests_max = 5; bundles_max = 6; buckets = [16, 128];\n"
-                          "link_rate = 200000000; link_delay_ms = 0.5;\n",
+                          "link_rate = 200000000; link_delay_ms = 0.5;\n"
+                          "fast_links = false; fast_listen = \"tcp://*:7711\";\n",
                           peers),
                      STATUS_OK);
     ck_assert_uint_eq(config.store_bytes, (uint64_t)3 << 30);
@@ -104,6 +107,8 @@ START_TEST(every_setting_is_read)
     ck_assert_int_eq(config.requests_max, 5);
     ck_assert_int_eq(config.bundles_max, 6);
     ck_assert_uint_eq(config.buckets, 2);
+    ck_assert(!config.fast_links);
+    ck_assert_str_eq(config.fast_listen, "tcp://*:7711");
     ck_assert_double_eq(config.link_rate, 2e8);
     ck_assert_double_eq(config.link_delay_ms, 0.5);
     ck_assert_uint_eq(config.bucket[1], 128);
@@ -122,6 +127,8 @@ START_TEST(values_out_of_range_are_refused_with_their_line)
 {
     refused(party, "timeout_ms = 5;\n", peers, ":6: timeout_ms must be a whole number from 100");
     refused(party, "link_delay_ms = -1;\n", peers, ":6: link_delay_ms must be a number from 0");
+    refused(party, "fast_links = 1;\n", peers, ":6: fast_links must be true or false");
+    refused(party, "fast_listen = \"ipc:///tmp/x\";\n", peers, ":6: fast_listen must look like tcp://");
     refused(party, "threads = \"two\";\n", peers, ":6: threads must be a whole number");
     refused(party, "threads = 0;\n", peers, "threads must be");
     refused(party, "store_size = \"lots\";\n", peers, ":6: store_size must be a size");
