@@ -130,6 +130,9 @@ START_TEST(every_number_is_there_and_positive)
                                            "online.gemm_ms",
                                            "online.wait_ms",
                                            "online.gemm_fraction",
+                                           "online.sealing_ms", /* only on a fast link */
+                                           "online.sockets_ms",
+                                           "online.link_fraction",
                                            "online_over_float",
                                            "offline_over_online",
                                            "threads",
@@ -140,6 +143,7 @@ START_TEST(every_number_is_there_and_positive)
     ck_assert_double_eq(number("tokens"), 8);
     ck_assert_double_eq(number("batch"), 2);
     ck_assert_double_le(number("online.gemm_fraction"), 1);
+    ck_assert_double_le(number("online.link_fraction"), 1);
     ck_assert_double_eq_tol(number("online_over_float"), number("online.ms") / number("float.ms"), 1e-3);
     ck_assert_double_eq_tol(number("offline_over_online"), number("offline.ms") / number("online.ms"), 1e-3);
 }
