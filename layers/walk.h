@@ -112,7 +112,7 @@ struct static_share {
 struct walk_profile {
     uint32_t gates, rounds;
     double *compute; /* [gates]: from the operands to the message, and from the peer's message to m */
-    double *gemm;    /* [gates]: how much of that was inside the ring GEMM, packing of its operands and the fused end included */
+    double *gemm;    /* [gates]: how much of that was inside the ring GEMM, packing of its operands included */
     double *wait;    /* [rounds]: in queue_sum and in the exchange, sealing and sending included */
     double warm;     /* in walk_warm; for the caller to set */
     double last, inside_gemm; /* while walking */

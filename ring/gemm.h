@@ -47,12 +47,12 @@ size_t ring_gemm_bytes(const struct ring_gemm_matrix *matrix);
 STATUS_MUST_USE enum status ring_gemm(struct ring_wide c, size_t ldc, size_t m, const int64_t *a, size_t lda,
                                       const struct ring_gemm_matrix *b, enum ring_gemm_mode mode);
 
-/* T [m][n] = ((C + A B + add) >> shift) + mask: the product on its way into a message (ring/elementwise.h), in the same pass.
- * Rows of end->t and end->mask are ldt apart. C is read, and undefined afterwards. Fails only for want of memory. */
+/* T [m][n] = ((C + A B + add) >> shift) + mask: the product on its way into a message (ring/elementwise.h), while
+ * it is in the cache. Rows of end->t and end->mask are ldt apart. C is read, and undefined afterwards. Fails only for want of memory. */
 STATUS_MUST_USE enum status ring_gemm_narrow(const struct ring_narrow *end, size_t ldt, struct ring_wide c, size_t ldc, size_t m,
                                              const int64_t *a, size_t lda, const struct ring_gemm_matrix *b);
 
-/* Adds the seconds that the calling thread spends in ring_gemm, ring_gemm_narrow and ring_gemm_pack from now on to *seconds;
+/* Adds the seconds that the calling thread spends in ring_gemm and ring_gemm_pack from now on to *seconds, and what ring_gemm_narrow spends in products;
  * NULL: no more. For measuring; costs nothing while it is off. */
 void ring_gemm_watch(double *seconds);
 

@@ -28,7 +28,6 @@ struct product {
     size_t lda;
     const uint8_t *b; /* limbs */
     bool add;
-    const struct gemm_end *end; /* or NULL */
     size_t threads;
     size_t row_tiles, column_tiles, steps; /* of C, and of the inner dimension */
     size_t block;                          /* rows of tiles in a unit */
@@ -127,15 +126,10 @@ static void unit(const struct product *p, const struct round *r, struct gemm_amx
     }
     struct gemm_amx_tile tile = {.ldc = p->ldc, .add = p->add || r->step != 0};
     tile.columns = (unsigned)gemm_min(SIDE, p->n - column);
-    tile.ends = p->end != NULL && r->step + r->steps == p->steps;
     for (size_t i = row; i < row + rows; i++) {
         const size_t at = (r->row + i) * SIDE;
         tile.c = ring_wide_at(p->c, at * p->ldc + column);
         tile.rows = (unsigned)gemm_min(SIDE, p->m - at);
-        if (tile.ends) {
-            tile.ldt = p->end->ldt;
-            tile.narrow = ring_narrow_at(p->end->narrow, at * tile.ldt + column);
-        }
         if (i + 1 == row + rows && later != NULL)
             ahead.b = later;
         gemm_amx_multiply(work, &tile, p->limbs + i * r->steps * STEP_BYTES, b, r->steps, &ahead);
@@ -192,11 +186,10 @@ static void cut(struct product *p)
 }
 
 static enum status multiply(struct ring_wide c, size_t ldc, size_t m, const int64_t *a, size_t lda,
-                            const struct ring_gemm_matrix *b, enum ring_gemm_mode mode, const struct gemm_end *end)
+                            const struct ring_gemm_matrix *b, enum ring_gemm_mode mode)
 {
     struct product p = {.c = c, .ldc = ldc, .m = m, .k = b->k, .n = b->n, .a = a, .lda = lda, .b = b->data};
     p.add = mode == RING_GEMM_ADD;
-    p.end = end;
     p.threads = (size_t)gemm_threads((double)m * (double)b->k * (double)b->n / PRODUCTS_A_THREAD);
     cut(&p);
     const size_t limbs_bytes = p.height * p.depth * STEP_BYTES;

@@ -54,9 +54,6 @@ struct gemm_amx_tile {
     size_t ldc;
     unsigned rows, columns; /* that exist */
     bool add;
-    bool ends;                 /* C is added to and narrowed: */
-    struct ring_narrow narrow; /* at the tile's first element */
-    size_t ldt;
 };
 
 /* What one thread works with. A tile's diagonals are added up, row by row, during the products of the next

@@ -44,30 +44,14 @@ GEMM_AMX_TARGET void gemm_amx_end(void)
     _tile_release();
 }
 
-/* t = ((lo + 2^64 hi + add) >> shift) + mask in eight columns. A shift of 64, for a shift of 0, gives 0. */
-INLINE void narrow_eight(const struct ring_narrow *end, size_t at, __m512i lo, __m256i hi, __mmask8 columns)
+/* c = or += lo + 2^64 hi in eight columns. */
+INLINE void store_eight(struct ring_wide c, __m512i lo, __m256i hi, __mmask8 mask, bool add)
 {
-    const __m512i add = _mm512_set1_epi64((int64_t)(uint64_t)end->add), sum = _mm512_add_epi64(lo, add);
-    hi = _mm256_add_epi32(hi, _mm256_set1_epi32((int32_t)(uint16_t)(end->add >> 64)));
-    hi = _mm256_mask_add_epi32(hi, _mm512_cmplt_epu64_mask(sum, add), hi, _mm256_set1_epi32(1));
-    const __m512i low = _mm512_srl_epi64(sum, _mm_cvtsi32_si128(end->shift));
-    const __m512i high = _mm512_sll_epi64(_mm512_cvtepu32_epi64(hi), _mm_cvtsi32_si128(64 - end->shift));
-    const __m512i mask = _mm512_maskz_loadu_epi64(columns, end->mask + at);
-    _mm512_mask_storeu_epi64(end->t + at, columns, _mm512_add_epi64(_mm512_or_si512(low, high), mask));
-}
-
-/* c = or += lo + 2^64 hi in eight columns, or on to narrow_eight. */
-INLINE void store_eight(struct ring_wide c, __m512i lo, __m256i hi, __mmask8 mask, const struct gemm_amx_tile *tile, size_t at)
-{
-    if (tile->add) {
+    if (add) {
         const __m512i before = _mm512_maskz_loadu_epi64(mask, c.lo);
         lo = _mm512_add_epi64(lo, before);
         hi = _mm256_add_epi32(hi, _mm256_cvtepu16_epi32(_mm_maskz_loadu_epi16(mask, c.hi)));
         hi = _mm256_mask_add_epi32(hi, _mm512_cmplt_epu64_mask(lo, before), hi, _mm256_set1_epi32(1));
-    }
-    if (tile->ends) {
-        narrow_eight(&tile->narrow, at, lo, hi, mask);
-        return;
     }
     _mm512_mask_storeu_epi64(c.lo, mask, lo);
     _mm_mask_storeu_epi16(c.hi, mask, _mm256_cvtepi32_epi16(hi));
@@ -108,11 +92,11 @@ INLINE void finish_row(struct gemm_amx_work *work)
     const __m512i low = four_bytes(&sum, sums, 0);
     const __m512i high = four_bytes(&sum, sums, 4);
     const __m512i top = four_bytes(&sum, sums, 8);
-    const size_t at = work->row * tile->ldt;
-    store_eight(c, _mm512_permutex2var_epi32(low, first, high), _mm512_castsi512_si256(top), (__mmask8)mask, tile, at);
+    store_eight(c, _mm512_permutex2var_epi32(low, first, high), _mm512_castsi512_si256(top), (__mmask8)mask,
+                tile->add);
     if (tile->columns > 8)
-        store_eight(ring_wide_at(c, 8), _mm512_permutex2var_epi32(low, second, high), _mm512_extracti64x4_epi64(top, 1),
-                    (__mmask8)(mask >> 8), tile, at + 8);
+        store_eight(ring_wide_at(c, 8), _mm512_permutex2var_epi32(low, second, high),
+                    _mm512_extracti64x4_epi64(top, 1), (__mmask8)(mask >> 8), tile->add);
     work->row++;
 }
 
@@ -132,8 +116,7 @@ struct meanwhile {
     struct gemm_amx_work *work;
     size_t rows;        /* to finish at each place for it, and to fetch */
     struct ring_wide c; /* the next row of the present tile */
-    const struct gemm_amx_tile *tile;
-    size_t unfetched, at; /* rows; where the next one of mask and t lies */
+    size_t ldc, unfetched;
     const char *far;
     size_t far_lines; /* to fetch at each place for it, FAR_PLACES a step */
 };
@@ -156,25 +139,13 @@ INLINE void fetch_far(struct meanwhile *m)
         _mm_prefetch(m->far, _MM_HINT_T1);
 }
 
-/* Sixteen of eight bytes each, into the second-level cache: the first one forgets them before they are needed. */
-INLINE void fetch_elements(const void *first)
-{
-    _mm_prefetch((const char *)first, _MM_HINT_T1);
-    _mm_prefetch((const char *)first + 64, _MM_HINT_T1);
-}
-
 INLINE void fetch_rows(struct meanwhile *m)
 {
     for (size_t i = 0; i < m->rows && m->unfetched != 0; i++, m->unfetched--) {
         _mm_prefetch((const char *)m->c.lo, _MM_HINT_T0);
         _mm_prefetch((const char *)(m->c.lo + 8), _MM_HINT_T0);
         _mm_prefetch((const char *)m->c.hi, _MM_HINT_T0);
-        m->c = ring_wide_at(m->c, m->tile->ldc);
-        if (m->tile->ends) {
-            fetch_elements(m->tile->narrow.mask + m->at);
-            fetch_elements(m->tile->narrow.t + m->at);
-            m->at += m->tile->ldt;
-        }
+        m->c = ring_wide_at(m->c, m->ldc);
     }
 }
 
@@ -303,7 +274,7 @@ GEMM_AMX_TARGET void gemm_amx_multiply(struct gemm_amx_work *work, const struct 
                                        const uint8_t *a, const uint8_t *b, size_t steps,
                                        const struct gemm_amx_ahead *ahead)
 {
-    struct meanwhile m = {.work = work, .c = tile->c, .tile = tile, .unfetched = tile->rows};
+    struct meanwhile m = {.work = work, .c = tile->c, .ldc = tile->ldc, .unfetched = tile->rows};
     m.far = (const char *)ahead->far;
     m.far_lines = gemm_blocks(ahead->far_bytes, 64 * FAR_PLACES * steps);
     m.rows = gemm_blocks(SIDE, FINISH_PLACES * steps);

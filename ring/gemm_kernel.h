@@ -15,21 +15,15 @@ struct ring_gemm_matrix {
     void *data;   /* aligned to GEMM_ALIGNMENT */
 };
 
-/* What becomes of C: where its first element goes, and how far apart rows are. */
-struct gemm_end {
-    struct ring_narrow narrow;
-    size_t ldt;
-};
-
 struct gemm_kernel {
     const char *name;
     bool (*available)(void);
     /* Bytes of a packed matrix; false if they do not fit a size_t. */
     bool (*bytes)(size_t *out, size_t k, size_t n);
     void (*pack)(struct ring_gemm_matrix *out, const int64_t *b, size_t ldb, bool transposed);
-    /* m, k and n are at least 1. end: NULL, or C is added to, narrowed, and undefined afterwards; mode is RING_GEMM_ADD. */
+    /* m, k and n are at least 1. */
     enum status (*multiply)(struct ring_wide c, size_t ldc, size_t m, const int64_t *a, size_t lda,
-                            const struct ring_gemm_matrix *b, enum ring_gemm_mode mode, const struct gemm_end *end);
+                            const struct ring_gemm_matrix *b, enum ring_gemm_mode mode);
 };
 
 extern const struct gemm_kernel gemm_portable, gemm_amx;
@@ -39,8 +33,7 @@ extern const struct gemm_kernel gemm_portable, gemm_amx;
 #define GEMM_PORTABLE_EXACT 1638
 STATUS_MUST_USE enum status gemm_portable_multiply(struct ring_wide c, size_t ldc, size_t m, const int64_t *a,
                                                    size_t lda, const struct ring_gemm_matrix *b,
-                                                   enum ring_gemm_mode mode, size_t most,
-                                                   const struct gemm_end *end);
+                                                   enum ring_gemm_mode mode, size_t most);
 
 /* A cache line, and a vector register of the widest processors. */
 #define GEMM_ALIGNMENT 64

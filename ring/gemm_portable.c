@@ -47,7 +47,6 @@ struct product {
     const int64_t *a, *b;
     size_t lda;
     enum ring_gemm_mode mode;
-    const struct gemm_end *end; /* or NULL */
     size_t width; /* of a block of columns */
 };
 
@@ -153,14 +152,9 @@ static void block(const struct product *p, const struct workspace *own, const do
                     (blasint)columns);
     }
     const bool add = p->mode == RING_GEMM_ADD || first != 0;
-    for (size_t i = 0; i < rows; i++) {
-        const struct ring_wide c = ring_wide_at(p->c, (row + i) * p->ldc + column);
-        combine(c, own->sums + i * columns, plane, columns, add);
-        if (p->end && first + depth == p->k) {
-            const struct ring_narrow end = ring_narrow_at(p->end->narrow, (row + i) * p->end->ldt + column);
-            ring_narrow(&end, c, columns);
-        }
-    }
+    for (size_t i = 0; i < rows; i++)
+        combine(ring_wide_at(p->c, (row + i) * p->ldc + column), own->sums + i * columns, plane, columns,
+                add);
 }
 
 /* Adds the inner dimension first..first + depth to all of C. a: [m][DIGITS * depth], to be filled; work: one
@@ -199,13 +193,12 @@ static size_t block_width(size_t m, size_t n, int threads)
 }
 
 enum status gemm_portable_multiply(struct ring_wide c, size_t ldc, size_t m, const int64_t *a, size_t lda,
-                                   const struct ring_gemm_matrix *b, enum ring_gemm_mode mode, size_t most,
-                                   const struct gemm_end *end)
+                                   const struct ring_gemm_matrix *b, enum ring_gemm_mode mode, size_t most)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     (void)pthread_once(&once, keep_blas_single);
     const int threads = gemm_threads((double)m * (double)b->k * (double)b->n / PRODUCTS_A_THREAD);
-    const struct product p = {c, ldc, m, b->k, b->n, a, b->data, lda, mode, end, block_width(m, b->n, threads)};
+    const struct product p = {c, ldc, m, b->k, b->n, a, b->data, lda, mode, block_width(m, b->n, threads)};
     const size_t slices = gemm_blocks(p.k, most), depth = gemm_blocks(p.k, slices);
     const size_t a_size = DIGITS * m * depth, b_size = DIGITS * depth * p.width;
     const size_t sums_size = SUMS * gemm_min(m, HEIGHT) * p.width;
@@ -223,9 +216,9 @@ enum status gemm_portable_multiply(struct ring_wide c, size_t ldc, size_t m, con
 }
 
 static enum status multiply(struct ring_wide c, size_t ldc, size_t m, const int64_t *a, size_t lda,
-                            const struct ring_gemm_matrix *b, enum ring_gemm_mode mode, const struct gemm_end *end)
+                            const struct ring_gemm_matrix *b, enum ring_gemm_mode mode)
 {
-    return gemm_portable_multiply(c, ldc, m, a, lda, b, mode, DEPTH, end);
+    return gemm_portable_multiply(c, ldc, m, a, lda, b, mode, DEPTH);
 }
 
 const struct gemm_kernel gemm_portable = {"portable", available, bytes, pack, multiply};

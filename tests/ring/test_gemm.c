@@ -323,7 +323,7 @@ START_TEST(the_bound_of_the_portable_kernel_is_exact)
             struct ring_wide c = wide_make(64), wanted = wide_make(64);
             struct ring_gemm_matrix *b = NULL;
             ck_assert_int_eq(ring_gemm_pack(&b, RING_GEMM_PORTABLE, k, 8, p.b, 8, false), STATUS_OK);
-            ck_assert_int_eq(gemm_portable_multiply(c, 8, 8, p.a, k, b, RING_GEMM_SET, GEMM_PORTABLE_EXACT, NULL),
+            ck_assert_int_eq(gemm_portable_multiply(c, 8, 8, p.a, k, b, RING_GEMM_SET, GEMM_PORTABLE_EXACT),
                              STATUS_OK);
             ring_gemm_reference(wanted, 8, 8, k, 8, p.a, k, p.b, 8, RING_GEMM_SET);
             ck_assert_mem_eq(c.lo, wanted.lo, 64 * sizeof *c.lo);
