@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "layers/gates.h"
+#include "ring/clones.h"
 
 /* v / 2^bits rounded to nearest; v of any sign. */
 static inline ring_i128 shift_round(ring_i128 v, int bits)
@@ -25,30 +26,56 @@ static inline bool fits_int64(ring_i128 v)
 /* x - mean(row): the mean is sum * round(2^40 / cols) / 2^40. |sum| < 2^62 * cols, so the product stays below 2^103. */
 #define RECIPROCAL_BITS 40
 
+/* Exact: the halves are added up apart, for at most 2^30 columns. */
+RING_CLONES static ring_i128 row_sum(const int64_t *in, size_t n)
+{
+    int64_t high = 0;
+    uint64_t low = 0;
+    for (size_t i = 0; i < n; i++) {
+        high += in[i] >> 32;
+        low += (uint32_t)in[i];
+    }
+    return (ring_i128)high * ((ring_i128)1 << 32) + low;
+}
+
+/* out = in - mean; the sign bit of what is returned is set if one of them does not fit 64 bits. */
+RING_CLONES static int64_t row_less(int64_t *restrict out, const int64_t *restrict in, int64_t mean, size_t n)
+{
+    int64_t overflow = 0;
+    for (size_t i = 0; i < n; i++) {
+        const int64_t v = (int64_t)((uint64_t)in[i] - (uint64_t)mean);
+        overflow |= (in[i] ^ mean) & (in[i] ^ v);
+        out[i] = v;
+    }
+    return overflow;
+}
+
 static enum status centre_local(const struct schedule *s, const struct gate *g, int64_t *out, const int64_t *in)
 {
     const struct tensor *x = &s->tensor[g->x];
     const ring_i128 reciprocal = (ring_i128)llround(ldexp(1.0, RECIPROCAL_BITS) / x->cols);
     bool fits = true;
     for (size_t r = 0; r < x->rows; r++) {
-        ring_i128 sum = 0;
-        for (size_t c = 0; c < x->cols; c++)
-            sum += in[r * x->cols + c];
-        const ring_i128 mean = shift_round(sum * reciprocal, RECIPROCAL_BITS);
-        for (size_t c = 0; c < x->cols; c++) {
-            const ring_i128 v = in[r * x->cols + c] - mean;
-            fits &= fits_int64(v);
-            out[r * x->cols + c] = (int64_t)v;
-        }
+        const ring_i128 mean = shift_round(row_sum(in + r * x->cols, x->cols) * reciprocal, RECIPROCAL_BITS);
+        fits &= fits_int64(mean) & (row_less(out + r * x->cols, in + r * x->cols, (int64_t)mean, x->cols) >= 0);
     }
     return fits ? STATUS_OK : status_fail(STATUS_RANGE, "%s: a mask does not fit 64 bits", s->tensor[g->out].name);
+}
+
+/* in / 2^bits rounded to nearest, as shift_round does, without a sum that could leave 64 bits. */
+RING_CLONES static void shift_all(int64_t *restrict out, const int64_t *restrict in, int bits, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        out[i] = (in[i] >> bits) + (in[i] >> (bits - 1) & 1);
 }
 
 static enum status shift_local(const struct schedule *s, const struct gate *g, int64_t *out, const int64_t *in)
 {
     const size_t n = tensor_size(&s->tensor[g->x]);
-    for (size_t i = 0; i < n; i++)
-        out[i] = (int64_t)shift_round(in[i], g->shift);
+    if (g->shift)
+        shift_all(out, in, g->shift, n);
+    else
+        memcpy(out, in, n * sizeof *out);
     return STATUS_OK;
 }
 

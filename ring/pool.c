@@ -15,6 +15,8 @@
  * again for tensors of about its size. */
 #define LEAST ((size_t)1 << 18)
 #define CLASSES 160
+#define LARGE_PAGE ((size_t)2 << 20)
+#define SLAB ((size_t)16 << 20) /* mapped at a time */
 
 /* A free buffer's first bytes: the next one of its class. */
 struct idle {
@@ -25,6 +27,8 @@ static struct {
     pthread_mutex_t lock;
     struct idle *idle[CLASSES];
     size_t kept, limit;
+    char *slab; /* not cut yet: */
+    size_t left;
 } pool = {.lock = PTHREAD_MUTEX_INITIALIZER, .limit = (size_t)2 << 30};
 
 #ifdef TREFOIL_SANITIZER
@@ -49,13 +53,38 @@ static unsigned class_of(size_t bytes, size_t *rounded)
     return steps == 8 ? 4 * (octave + 1) : 4 * octave + (unsigned)(steps - 4);
 }
 
-static void *map(size_t bytes)
+/* Aligned to a large page: what does not fill one gets small ones, each with a fault and a place in the TLB. */
+static char *map_aligned(size_t bytes)
 {
-    void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    char *p = mmap(NULL, bytes + LARGE_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (p == MAP_FAILED)
         return NULL;
-    madvise(p, bytes, MADV_HUGEPAGE); /* fewer and larger pages where the kernel has them */
-    madvise(p, bytes, MADV_DONTDUMP); /* a core dump must not hold shares */
+    char *first = p + (LARGE_PAGE - (uintptr_t)p % LARGE_PAGE) % LARGE_PAGE, *end = p + bytes + LARGE_PAGE;
+    if (first != p)
+        munmap(p, (size_t)(first - p));
+    if (first + bytes != end)
+        munmap(first + bytes, (size_t)(end - first) - bytes);
+    madvise(first, bytes, MADV_HUGEPAGE); /* fewer and larger pages where the kernel has them */
+    madvise(first, bytes, MADV_DONTDUMP); /* a core dump must not hold shares */
+    return first;
+}
+
+/* The lock is held. Buffers are cut from slabs, and go back to the system one by one. */
+static void *map(size_t bytes)
+{
+    if (bytes > pool.left) {
+        const size_t slab = bytes > SLAB ? (bytes + LARGE_PAGE - 1) / LARGE_PAGE * LARGE_PAGE : SLAB;
+        char *p = map_aligned(slab);
+        if (!p)
+            return NULL;
+        if (pool.left)
+            munmap(pool.slab, pool.left);
+        pool.slab = p;
+        pool.left = slab;
+    }
+    void *p = pool.slab;
+    pool.slab += bytes;
+    pool.left -= bytes;
     return p;
 }
 
@@ -71,8 +100,9 @@ void *pool_take(size_t bytes)
         pool.idle[class] = found->next;
         pool.kept -= rounded;
     }
+    void *p = found ? (void *)found : map(rounded);
     pthread_mutex_unlock(&pool.lock);
-    return found ? (void *)found : map(rounded);
+    return p;
 }
 
 void *pool_take_zero(size_t bytes)
