@@ -7,6 +7,7 @@
 #include "layers/gates.h"
 #include "layers/wide_array.h"
 #include "preprocessing/dpf.h"
+#include "ring/clones.h"
 #include "ring/parameters.h"
 #include "ring/pool.h"
 
@@ -80,6 +81,15 @@ static enum status make_masks(struct dealer *d, const struct gate *g)
     return status == STATUS_OK ? gate_walks(g->kind)->local(s, g, out->l2, d->tensor[g->x].l2) : status;
 }
 
+/* a = -a, modulo 2^80. */
+RING_CLONES static void negate(uint64_t *restrict lo, uint16_t *restrict hi, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        hi[i] = (uint16_t)(-hi[i] - (lo[i] != 0));
+        lo[i] = -lo[i];
+    }
+}
+
 /* g_2 = l_x l_y - g_1, where g_1 is the stream that P0 and P1 make alike. */
 static enum status deal_product(struct dealer *d, uint32_t number)
 {
@@ -92,7 +102,7 @@ static enum status deal_product(struct dealer *d, uint32_t number)
     ring_stream_key(&key, &d->seed1, d->label.data, d->label.bytes, number, RING_PURPOSE_PRODUCT);
     ring_stream_wide(wide_view(data, n), n, &key);
     sodium_memzero(&key, sizeof key);
-    wide_negate(wide_view(data, n), n);
+    negate(wide_view(data, n).lo, wide_view(data, n).hi, n);
     const enum status status = gate_walks(g->kind)->deal(d, g, wide_view(data, n));
     if (status == STATUS_OK)
         return d->emit(d->context, 2, number, PART_PRODUCT, data, bytes);

@@ -10,13 +10,4 @@ static inline struct ring_wide wide_view(void *data, size_t n)
     return (struct ring_wide){data, (uint16_t *)((uint64_t *)data + n)};
 }
 
-/* a = -a, modulo 2^80. */
-static inline void wide_negate(struct ring_wide a, size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        a.hi[i] = (uint16_t)(-a.hi[i] - (a.lo[i] != 0));
-        a.lo[i] = -a.lo[i];
-    }
-}
-
 #endif
