@@ -1,17 +1,13 @@
 #include "distill/half.h"
 
-#if defined(__x86_64__) && defined(__linux__) && defined(__GNUC__) && !defined(__clang__) && __GNUC__ >= 11
-#define HALF_AMX 1
-#endif
+#include "ring/amx.h"
 
-#ifdef HALF_AMX
+#ifdef RING_AMX
 
 #include <cpuid.h>
 #include <immintrin.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #define TARGET __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,amx-tile,amx-bf16")))
 #define SIDE 16
@@ -26,14 +22,6 @@ struct packed {
     size_t capacity; /* in tiles */
 };
 
-static bool permitted(void)
-{
-    enum { GET_PERMISSION = 0x1022, REQUEST_PERMISSION = 0x1023, TILE_DATA = 18 };
-    unsigned long features = 0;
-    return syscall(SYS_arch_prctl, REQUEST_PERMISSION, TILE_DATA) == 0 &&
-           syscall(SYS_arch_prctl, GET_PERMISSION, &features) == 0 && (features >> TILE_DATA & 1) != 0;
-}
-
 bool distill_half_available(void)
 {
     static int known; /* 1: no, 2: yes */
@@ -44,7 +32,7 @@ bool distill_half_available(void)
                __builtin_cpu_supports("avx512vl") && __get_cpuid_count(7, 0, &a, &b, &c, &d) != 0 &&
                (d >> 22 & 1) != 0 && (d >> 24 & 1) != 0;                            /* AMX-BF16, AMX-TILE */
     has = has && __get_cpuid_count(7, 1, &a, &b, &c, &d) != 0 && (a >> 5 & 1) != 0; /* AVX512-BF16 */
-    known = has && permitted() ? 2 : 1;
+    known = has && ring_amx_permitted() ? 2 : 1;
     return known == 2;
 }
 
@@ -137,25 +125,6 @@ TARGET static void pack(uint16_t *out, struct distill_matrix x, bool is_b, int a
     }
 }
 
-TARGET static void begin(void)
-{
-    static const struct {
-        uint8_t palette, start, zero[14];
-        uint16_t row_bytes[16];
-        uint8_t rows[16];
-    } config __attribute__((aligned(64))) = {
-        .palette = 1,
-        .row_bytes = {64, 64, 64, 64, 64, 64, 64, 64},
-        .rows = {SIDE, SIDE, SIDE, SIDE, SIDE, SIDE, SIDE, SIDE},
-    };
-    _tile_loadconfig(&config);
-}
-
-TARGET static void end(void)
-{
-    _tile_release();
-}
-
 /* Four tiles of the result, all of them whole. */
 TARGET static void four(float *out, size_t bytes, const uint16_t *a, const uint16_t *b, size_t row, int steps,
                         bool add)
@@ -241,11 +210,11 @@ static void square(const struct product *p, int row, int column, int step, int s
 static void job(const struct product *p, int row, int column)
 {
     int last = smaller(row + HEIGHT * SIDE, p->m);
-    begin();
+    ring_amx_begin();
     for (int step = 0; step < p->steps; step += DEPTH)
         for (int at = row; at < last; at += 2 * SIDE)
             square(p, at, column, step, smaller(DEPTH, p->steps - step));
-    end();
+    ring_amx_end();
 }
 
 bool distill_half_gemm(float *out, int stride, int m, int n, int k, struct distill_matrix a,

@@ -5,8 +5,6 @@
 
 #include <cpuid.h>
 #include <pthread.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #ifdef _OPENMP
 #include <omp.h>
@@ -43,14 +41,6 @@ struct round {
     size_t row, rows, step, steps;
 };
 
-static bool permitted(void)
-{
-    enum { GET_PERMISSION = 0x1022, REQUEST_PERMISSION = 0x1023, TILE_DATA = 18 };
-    unsigned long features = 0;
-    return syscall(SYS_arch_prctl, REQUEST_PERMISSION, TILE_DATA) == 0 &&
-           syscall(SYS_arch_prctl, GET_PERMISSION, &features) == 0 && (features >> TILE_DATA & 1) != 0;
-}
-
 /* Bits of CPUID leaf 7 and of XCR0, as the processor's manual numbers them. */
 static bool processor_has_it(void)
 {
@@ -73,7 +63,7 @@ static bool usable;
 
 static void detect(void)
 {
-    usable = processor_has_it() && permitted();
+    usable = processor_has_it() && ring_amx_permitted();
 }
 
 static bool available(void)
@@ -163,14 +153,14 @@ static void all_rounds(const struct product *p)
     char *own = p->work;
 #endif
     struct gemm_amx_work work = {.sums = (int32_t *)own, .dummy = (int32_t *)(own + SUMS_BYTES)};
-    gemm_amx_begin();
+    ring_amx_begin();
     for (size_t row = 0; row < p->row_tiles; row += p->height)
         for (size_t step = 0; step < p->steps; step += p->depth) {
             const struct round r = {row, gemm_min(p->height, p->row_tiles - row), step,
                                     gemm_min(p->depth, p->steps - step)};
             share(p, &r, &work);
         }
-    gemm_amx_end();
+    ring_amx_end();
 }
 
 static void cut(struct product *p)

@@ -18,11 +18,10 @@
 #ifndef TREFOIL_RING_GEMM_AMX_H
 #define TREFOIL_RING_GEMM_AMX_H
 
+#include "ring/amx.h"
 #include "ring/gemm_kernel.h"
 
-#if defined(__x86_64__) && defined(__linux__) &&      \
-    ((defined(__clang__) && __clang_major__ >= 12) || \
-     (!defined(__clang__) && defined(__GNUC__) && __GNUC__ >= 11))
+#ifdef RING_AMX
 #define GEMM_AMX 1
 #define GEMM_AMX_TARGET \
     __attribute__((target("avx2,avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,amx-tile,amx-int8")))
@@ -71,10 +70,6 @@ struct gemm_amx_ahead {
     const uint8_t *far; /* what will be needed later, for the second-level cache */
     size_t far_bytes;
 };
-
-/* Tile registers belong to a thread from begin to end. */
-void gemm_amx_begin(void);
-void gemm_amx_end(void);
 
 /* tile = or += 16 rows of A times 16 columns of B over 1 to 64 steps. Finishes the tile before, and leaves
  * this one to be finished. */

@@ -23,27 +23,6 @@
 
 #define INLINE static inline __attribute__((always_inline)) GEMM_AMX_TARGET
 
-GEMM_AMX_TARGET void gemm_amx_begin(void)
-{
-    /* A constant: gcc's intrinsic tells the compiler of the first word only, and stores of others may vanish.
-     */
-    static const struct {
-        uint8_t palette, start, zero[14];
-        uint16_t row_bytes[16];
-        uint8_t rows[16];
-    } config __attribute__((aligned(64))) = {
-        .palette = 1,
-        .row_bytes = {64, 64, 64, 64, 64, 64, 64, 64},
-        .rows = {SIDE, SIDE, SIDE, SIDE, SIDE, SIDE, SIDE, SIDE},
-    };
-    _tile_loadconfig(&config);
-}
-
-GEMM_AMX_TARGET void gemm_amx_end(void)
-{
-    _tile_release();
-}
-
 /* c = or += lo + 2^64 hi in eight columns. */
 INLINE void store_eight(struct ring_wide c, __m512i lo, __m256i hi, __mmask8 mask, bool add)
 {

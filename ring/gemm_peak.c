@@ -49,13 +49,13 @@ double ring_gemm_peak(double seconds)
     double count = 0, spent = 0;
     if (!ring_gemm_available(RING_GEMM_AMX))
         return 0;
-    gemm_amx_begin();
+    ring_amx_begin();
     zero_tiles();
     for (const double start = seconds_now(); spent < seconds; spent = seconds_now() - start) {
         multiply_only(TIMES);
         count += 6.0 * TIMES * PRODUCTS;
     }
-    gemm_amx_end();
+    ring_amx_end();
     return spent > 0 ? count / spent : 0;
 }
 
