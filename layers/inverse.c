@@ -16,12 +16,25 @@ static bool is_root(const struct inverse *p)
     return p->function == FUNCTION_INVERSE_ROOT;
 }
 
+/* |e| at the least v is at most 2^-this: tables of cells half as wide are twice as long. */
+#define FIRST_ERROR 6
+#define FIRST_ERROR_COARSE 3
+#define TABLE_BITS_MAX 16
+
+/* Cells that reach four times beyond the largest value, each at most 2^-first_error of the least one. */
+static int table_bits(const struct inverse *p, int first_error)
+{
+    const double reach = ldexp(1.0, scale_exponent(p->v.largest * SCALE_MARGIN));
+    return scale_most(3, first_error + (int)ceil(log2(reach / fmax(p->v.smallest, LEAST_INVERTED))));
+}
+
 /* e = 1 - v y0 (or 1 - v q) starts from v_frac + q_frac bits, y from y_frac + e_frac (+ 1 for the half): both
  * shifts are at most 16, so v_frac + q_frac <= 16 + e_frac with e_frac = 16, or 15 for the root. Within that,
  * v at its smallest and 1 / v at its smallest get the same number of significant bits. */
 void inverse_plan(struct inverse *p, int v_frac_most, int y_frac_most)
 {
     const double low = fmax(p->v.smallest, LEAST_INVERTED), high = fmax(p->v.largest, low);
+    p->coarse = !is_root(p) && (p->tune == TUNE_LAN || table_bits(p, FIRST_ERROR) > TABLE_BITS_MAX);
     p->e_frac = is_root(p) ? RING_SHIFT_MAX - 1 : RING_SHIFT_MAX;
     const int total = RING_SHIFT_MAX + p->e_frac;
     const int v_fit = scale_least(scale_fit(high, 40), v_frac_most);
@@ -60,14 +73,22 @@ static uint32_t index_of(struct schedule *s, const struct inverse *p, uint32_t v
         return SCHEDULE_NONE;
     }
     const int total = scale_exponent(p->v.largest * SCALE_MARGIN) + bits_in;
-    const int first_error = is_root(p) || p->tune == TUNE_WAN ? 6 : 3;
-    const int bits =
-        scale_most(3, first_error + (int)ceil(log2(ldexp(1.0, total - bits_in) / p->v.smallest)));
+    const int first_error = p->coarse ? FIRST_ERROR_COARSE : FIRST_ERROR;
+    const int bits = table_bits(p, first_error);
+    if (schedule_calibrated(s) && bits > TABLE_BITS_MAX) {
+        schedule_fail(
+            s, STATUS_RANGE,
+            "%s goes from %g to %g, more than tables of inverses cover: the values of this model do not "
+            "fit (trefoil distill --weight-spread keeps those of a student together)",
+            s->tensor[v].name, p->v.smallest, p->v.largest);
+        return SCHEDULE_NONE;
+    }
     const uint32_t lookup = gate_index(s, v, bits, total - bits, 0.0, p->function, p->parameter);
-    if (lookup != SCHEDULE_NONE) /* a block is at most as wide for its distance as a cell is at the smallest v */
+    if (lookup !=
+        SCHEDULE_NONE) /* a block is at most as wide for its distance as a cell is at the smallest v */
         s->lookup[lookup].reach = 5u << (first_error - 3);
-    if (!schedule_calibrated(s) || s->failed != STATUS_OK || bits > 16)
-        return lookup; /* too wide a range is refused when the schedule is finished */
+    if (!schedule_calibrated(s) || s->failed != STATUS_OK)
+        return lookup;
     const double cell = ldexp(1.0, total - bits - bits_in);
     lookup_table(s, lookup, p->y_frac, fill(p, bits, cell, 0, p->y_frac));
     if (is_root(p))
@@ -99,7 +120,7 @@ uint32_t layer_inverse(struct schedule *s, const struct inverse *p, uint32_t v, 
     const uint32_t e = gate_multiply(s, &error, text);
     const struct multiply step = {
         .x = y0, .y = e, .halvings = is_root(p), .add = y0, .lookup = SCHEDULE_NONE, .frac = p->y_frac};
-    const bool again = !is_root(p) && p->tune == TUNE_LAN;
+    const bool again = p->coarse;
     uint32_t square = 0;
     if (again) {
         snprintf(text, sizeof text, "%s e squared", name);

@@ -9,8 +9,8 @@
  *         smallest seen, where the table saturates
  * opens   d beside v (perfectly hidden), y0, q, e, y under masks
  *
- * With tune lan the table is eight times smaller, |e| at most 2^-3, and y0 (1 + e) (1 + e^2) takes its place: one round
- * and one opening an element more. */
+ * Coarse, for 1 / v with tune lan, or where v has so wide a range that 2^16 cells would not do: the table is eight times
+ * smaller, |e| at most 2^-3, and y0 (1 + e) (1 + e^2) takes its place: one round and one opening an element more. */
 #ifndef TREFOIL_LAYERS_INVERSE_H
 #define TREFOIL_LAYERS_INVERSE_H
 
@@ -23,6 +23,7 @@ struct inverse {
     double parameter;       /* root only */
     struct range v;         /* what v can be, without margin */
     enum tune tune;         /* FUNCTION_INVERSE only */
+    bool coarse;            /* chosen by inverse_plan */
     int v_frac;             /* to be used for v's opening */
     int y_frac;             /* of y0 and the result */
     int q_frac, e_frac;

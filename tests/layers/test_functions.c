@@ -126,6 +126,30 @@ START_TEST(values_a_little_below_the_calibrated_range_are_inverted_too)
 }
 END_TEST
 
+/* More than 2^16 fine cells would be needed from 10 to 10000; coarse ones do. What is wider still is refused. */
+START_TEST(a_range_too_wide_for_fine_cells_is_inverted_with_coarse_ones)
+{
+    struct inverse_trial w;
+    inverse_start(&w, FUNCTION_INVERSE, TUNE_WAN, 28, 6144);
+    ck_assert(w.plan.coarse);
+    ck_assert_int_le(w.t.schedule.lookup[0].bits, 16);
+    ck_assert_double_lt(inverse_error(&w, 28, 6144), 0x1p-9);
+    trial_end(&w.t);
+    struct schedule s;
+    const struct range range = {1e6, 1};
+    struct inverse plan = {.function = FUNCTION_INVERSE, .v = range};
+    inverse_plan(&plan, 24, 40);
+    schedule_init(&s, 1, 1);
+    s.range = &range;
+    s.ranges = 1;
+    const uint32_t x = gate_input(&s, 1, 1, plan.v_frac, "x");
+    layer_inverse(&s, &plan, x, "inverse");
+    ck_assert_int_eq(s.failed, STATUS_RANGE);
+    ck_assert_ptr_nonnull(strstr(status_message(), "goes from 1 to 1e+06"));
+    schedule_clear(&s);
+}
+END_TEST
+
 /* ---- tanh ---- */
 
 START_TEST(tanh_is_exact_over_four_times_the_calibrated_range)
@@ -453,6 +477,7 @@ int main(void)
     tcase_set_timeout(tests, 120);
     tcase_add_test(tests, an_inverse_is_exact_to_twelve_bits_over_the_calibrated_range);
     tcase_add_test(tests, an_inverse_root_is_exact_to_twelve_bits_over_the_calibrated_range);
+    tcase_add_test(tests, a_range_too_wide_for_fine_cells_is_inverted_with_coarse_ones);
     tcase_add_test(tests, values_a_little_below_the_calibrated_range_are_inverted_too);
     tcase_add_test(tests, tanh_is_exact_over_four_times_the_calibrated_range);
     tcase_add_test(tests, layer_norm_equals_its_definition);
