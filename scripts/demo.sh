@@ -4,14 +4,14 @@
 #     scripts/demo.sh                     a few sentences of its own
 #     scripts/demo.sh "TEXT" ...          yours
 #     scripts/demo.sh --file FILE         a sentence a line
-#     scripts/demo.sh --model MODEL ...   another model than models/sst2-tiny
+#     scripts/demo.sh --model MODEL ...   another model than models/sst2-minilm
 #
 # Installs the packages that are missing, builds, makes keys in a temporary folder, starts three processes on the
 # loopback address, shares the model, runs the offline phase, classifies, and removes everything again.
 set -eu
 . "$(dirname "$0")/program.sh"
 
-model=${top:-$here/..}/models/sst2-tiny
+model=${top:-$here/..}/models/sst2-minilm
 file=
 while [ $# -gt 0 ]; do
     case $1 in
