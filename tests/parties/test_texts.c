@@ -145,6 +145,7 @@ int main(void)
     Suite *suite = suite_create("parties/texts");
     TCase *tests = tcase_create("texts");
     tcase_add_checked_fixture(tests, set_up, tear_down);
+    tcase_set_timeout(tests, 60); /* whole tables are hashed, by sanitizers as well */
     tcase_add_test(tests, a_line_may_hold_a_pair_and_may_lack_its_end);
     tcase_add_test(tests, cutting_keeps_both_ends_and_shortens_the_longer_text);
     tcase_add_test(tests, a_single_text_is_cut_to_any_limit);
