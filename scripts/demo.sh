@@ -31,6 +31,7 @@ while [ $# -gt 0 ]; do
 done
 [ -z "$file" ] || [ -r "$file" ] || fail "cannot read $file"
 
+own=
 folder=
 clean_up() {
     status=$?
@@ -68,6 +69,7 @@ elif [ $# -gt 0 ]; then
         printf '%s\n' "$text"
     done >"$texts"
 else
+    own=yes
     cat >"$texts" <<'TXT'
 it 's a charming and often affecting journey .
 the plot is paper-thin and the jokes are older than the actors .
@@ -80,13 +82,14 @@ fi
 "$trefoil" tokenize --model "$model" <"$texts" | awk 'NF { b = 16; while (b < NF) b *= 2; n[b]++ }
     END { for (b in n) print b, n[b] }' | sort -n >"$folder/lengths"
 
-step "Three parties: keys, processes, and the model in shares"
+step "Three parties: P0 deals masks, P1 and P2 compute; the model goes to them in shares"
 "$here/cluster.sh" start "$folder/cluster" --model "$model" --bundles 0 >"$folder/start.log" ||
     fail "the parties did not start"
 "$here/cluster.sh" status "$folder/cluster" | grep ' runs as '
-step "Offline: masks, before any text is known"
+step "Offline: a bundle of masks for each text, before any text is known"
 while read -r bucket bundles; do
     "$trefoil" offline --cluster "$folder/cluster" --bundles "$bundles" --bucket "$bucket"
 done <"$folder/lengths"
-step "Online: the texts, in shares; beside each answer that of the clear model"
+step "Online: the texts, in shares; each spends a bundle; beside each answer that of the clear model"
 "$trefoil" infer --cluster "$folder/cluster" --file "$texts" --clear
+[ -z "$own" ] || printf '\nWith sentences of your own: %s "TEXT" ...\n' "$0"
