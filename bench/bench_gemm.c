@@ -12,15 +12,13 @@ static enum status print(size_t m, size_t k, size_t n, int threads, int turns)
     const enum status status = gemm_rates_measure(&rates, m, k, n, threads, turns);
     if (status != STATUS_OK)
         return status;
-    char shape[80], of_alone[16] = "-";
+    char shape[80];
     snprintf(shape, sizeof shape, "%zux%zux%zu", m, k, n);
-    if (rates.peak_alone > 0)
-        snprintf(of_alone, sizeof of_alone, "%.2f",
-                 rates.ring[RING_GEMM_AMX] * GEMM_RATES_LIMB_PRODUCTS / rates.peak_alone);
-    printf("%-15s %7.2f %6.1f %6.1f %6.2f %5s %9.2f %6.1f %5.2f %7.1f\n", shape,
-           rates.ring[RING_GEMM_AMX] / 1e9, rates.peak_beside / 49e9, rates.peak_alone / 49e9,
-           rates.amx_of_peak, of_alone, rates.ring[RING_GEMM_PORTABLE] / 1e9, rates.dgemm / 1e9,
-           rates.portable_of_dgemm, rates.sgemm / 1e9);
+    printf("%-15s", shape);
+    for (int kernel = RING_GEMM_KERNELS - 1; kernel > RING_GEMM_AUTO; kernel--)
+        printf("  %8.2f %6.1f %5.2f", rates.ring[kernel] / 1e9, rates.peak_beside[kernel] / 1e9,
+               rates.of_peak[kernel]);
+    printf("  %7.1f %7.1f\n", rates.dgemm / 1e9, rates.sgemm / 1e9);
     return STATUS_OK;
 }
 
@@ -35,11 +33,13 @@ int main(int count, char **argument)
                 GEMM_RATES_TURNS);
         return EXIT_FAILURE;
     }
-    printf(
-        "G multiply-adds a second, %d thread%s, medians of %d turns; peak / 49 beside the kernel and alone\n",
-        threads, threads == 1 ? "" : "s", turns);
-    printf("%-15s %7s %6s %6s %6s %5s %9s %6s %5s %7s\n", "shape", "amx", "beside", "alone", "of", "of",
-           "portable", "dgemm", "of/8", "sgemm");
+    printf("G multiply-adds a second, %d thread%s, medians of %d turns; of kernels also the peak beside them "
+           "(byte products / 49 and / 18,\n"
+           "DGEMM / 8), and what they reach of it\n%-15s",
+           threads, threads == 1 ? "" : "s", turns, "shape");
+    for (int kernel = RING_GEMM_KERNELS - 1; kernel > RING_GEMM_AUTO; kernel--)
+        printf("  %8s %6s %5s", ring_gemm_name((enum ring_gemm_kernel)kernel), "peak", "of");
+    printf("  %7s %7s\n", "dgemm", "sgemm");
     for (size_t i = 0; status == STATUS_OK && count <= 3 && i < sizeof shapes / sizeof *shapes; i++)
         status = print(shapes[i][0], shapes[i][1], shapes[i][2], threads, turns);
     for (int i = 3; status == STATUS_OK && i < count; i++) {

@@ -23,9 +23,18 @@ static void print_head(const json_t *r)
     printf("on %s, %.0f processor(s)\n\n", text(machine, "processor"), number(machine, "processors"));
 }
 
+static void print_unit(const json_t *unit, const char *name)
+{
+    if (json_is_true(json_object_get(unit, "available")))
+        printf("%s multiplies %.0f G bytes a second at the kernel's clock (%.0f alone): at most %.1f G ring products\n", name,
+               number(unit, "byte_gmacs"), number(unit, "alone_byte_gmacs"), number(unit, "ring_gmacs"));
+    else
+        printf("this processor has no %s\n", name);
+}
+
 static void print_rates(const json_t *r)
 {
-    const json_t *amx = json_object_get(r, "amx"), *entry;
+    const json_t *entry;
     size_t i;
     printf("%-10s %-18s %6s %12s %10s %10s\n", "product", "shape", "times", "G a second", "of peak", "alone");
     json_array_foreach(json_object_get(r, "gemm"), i, entry)
@@ -38,13 +47,9 @@ static void print_rates(const json_t *r)
             printf(" %10.2f", number(entry, "alone_peak_fraction"));
         putchar('\n');
     }
-    if (json_is_true(json_object_get(amx, "available")))
-        printf("AMX multiplies %.0f G bytes a second at the kernel's clock (%.0f alone): at most %.1f G ring "
-               "products\n",
-               number(amx, "byte_gmacs"), number(amx, "alone_byte_gmacs"), number(amx, "ring_gmacs"));
-    else
-        printf("this processor has no AMX\n");
-    printf("peaks: AMX / 49 for amx, DGEMM / 8 for portable\n\n");
+    print_unit(json_object_get(r, "amx"), "AMX");
+    print_unit(json_object_get(r, "vnni"), "AVX-512 VNNI");
+    printf("peaks: byte products / 49 for amx, / 18 for vnni, DGEMM / 8 for portable\n\n");
 }
 
 static void print_parts(const json_t *list, const char *title)

@@ -136,57 +136,72 @@ static enum status turn(double *rate, struct operands *o, int way, size_t *weigh
     return status;
 }
 
-/* Of all threads together. */
-static double peak(int threads, double seconds)
+/* Of all threads together, in ring products. */
+static double peak(enum ring_gemm_kernel kernel, int threads, double seconds)
 {
     double sum = 0;
     (void)threads;
 #ifdef _OPENMP
 #pragma omp parallel num_threads(threads) reduction(+ : sum)
 #endif
-    sum += ring_gemm_peak(seconds);
-    return sum;
+    sum += ring_gemm_peak(kernel, seconds);
+    return sum / GEMM_RATES_PRODUCTS(kernel);
+}
+
+/* What was measured, a value a turn. */
+struct series {
+    double rate[WAYS][GEMM_RATES_TURNS], peak[RING_GEMM_KERNELS][GEMM_RATES_TURNS],
+        of_peak[RING_GEMM_KERNELS][GEMM_RATES_TURNS];
+};
+
+static enum status one_turn(struct series *all, struct operands *o, int i, size_t *weight)
+{
+    enum status status = STATUS_OK;
+    for (int way = RING_GEMM_AUTO + 1; status == STATUS_OK && way < WAYS; way++) {
+        if (way < RING_GEMM_KERNELS && !ring_gemm_available((enum ring_gemm_kernel)way))
+            continue;
+        status = turn(&all->rate[way][i], o, way, weight);
+        if (way < RING_GEMM_KERNELS)
+            all->peak[way][i] = peak((enum ring_gemm_kernel)way, o->threads, SLICE_SECONDS);
+    }
+    all->peak[RING_GEMM_PORTABLE][i] = all->rate[DGEMM][i] / GEMM_RATES_PRODUCTS(RING_GEMM_PORTABLE);
+    for (int kernel = RING_GEMM_AUTO + 1; kernel < RING_GEMM_KERNELS; kernel++)
+        all->of_peak[kernel][i] = all->peak[kernel][i] > 0 ? all->rate[kernel][i] / all->peak[kernel][i] : 0;
+    return status;
+}
+
+static void take_medians(struct gemm_rates *out, struct series *all, size_t turns)
+{
+    for (int kernel = RING_GEMM_AUTO + 1; kernel < RING_GEMM_KERNELS; kernel++) {
+        out->ring[kernel] = rates_median(all->rate[kernel], turns);
+        out->peak_beside[kernel] = rates_median(all->peak[kernel], turns);
+        out->of_peak[kernel] = rates_median(all->of_peak[kernel], turns);
+    }
+    const double plain = rates_median(all->rate[SGEMM], turns);
+    const double transposed = rates_median(all->rate[SGEMM_TRANSPOSED], turns);
+    out->sgemm = plain > transposed ? plain : transposed;
+    out->dgemm = rates_median(all->rate[DGEMM], turns);
 }
 
 enum status gemm_rates_measure(struct gemm_rates *out, size_t m, size_t k, size_t n, int threads, int turns)
 {
-    double rate[WAYS][GEMM_RATES_TURNS], beside[GEMM_RATES_TURNS], of_peak[GEMM_RATES_TURNS],
-        of_dgemm[GEMM_RATES_TURNS];
     size_t weight = 0;
     struct operands o;
     threads_set(threads);
     enum status status = prepare(&o, m, k, n, threads);
-    memset(rate, 0, sizeof rate);
+    struct series *all = calloc(1, sizeof *all);
     *out = (struct gemm_rates){0};
     if (turns > GEMM_RATES_TURNS)
         turns = GEMM_RATES_TURNS;
-    if (status == STATUS_OK)
-        out->peak_alone = peak(threads, ALONE_SECONDS);
-    for (int i = 0; status == STATUS_OK && i < turns; i++) {
-        for (int way = RING_GEMM_AUTO + 1; status == STATUS_OK && way < WAYS; way++) {
-            if (way < RING_GEMM_KERNELS && !ring_gemm_available((enum ring_gemm_kernel)way))
-                continue;
-            status = turn(&rate[way][i], &o, way, &weight);
-            if (way == RING_GEMM_AMX)
-                beside[i] = peak(threads, SLICE_SECONDS);
-        }
-        of_peak[i] =
-            rate[RING_GEMM_AMX][i] > 0 ? rate[RING_GEMM_AMX][i] * GEMM_RATES_LIMB_PRODUCTS / beside[i] : 0;
-        of_dgemm[i] = rate[RING_GEMM_PORTABLE][i] * GEMM_RATES_DIGIT_PRODUCTS / rate[DGEMM][i];
-    }
+    if (status == STATUS_OK && all == NULL)
+        status = status_fail(STATUS_MEMORY, "no memory for the benchmark");
+    for (int kernel = RING_GEMM_AUTO + 1; status == STATUS_OK && kernel < RING_GEMM_KERNELS; kernel++)
+        out->peak_alone[kernel] = peak((enum ring_gemm_kernel)kernel, threads, ALONE_SECONDS);
+    for (int i = 0; status == STATUS_OK && i < turns; i++)
+        status = one_turn(all, &o, i, &weight);
     clear(&o);
-    if (status != STATUS_OK)
-        return status;
-    for (int kernel = RING_GEMM_AUTO + 1; kernel < RING_GEMM_KERNELS; kernel++)
-        out->ring[kernel] = rates_median(rate[kernel], (size_t)turns);
-    const double plain = rates_median(rate[SGEMM], (size_t)turns);
-    const double transposed = rates_median(rate[SGEMM_TRANSPOSED], (size_t)turns);
-    out->sgemm = plain > transposed ? plain : transposed;
-    out->dgemm = rates_median(rate[DGEMM], (size_t)turns);
-    if (out->ring[RING_GEMM_AMX] > 0) {
-        out->peak_beside = rates_median(beside, (size_t)turns);
-        out->amx_of_peak = rates_median(of_peak, (size_t)turns);
-    }
-    out->portable_of_dgemm = rates_median(of_dgemm, (size_t)turns);
-    return STATUS_OK;
+    if (status == STATUS_OK)
+        take_medians(out, all, (size_t)turns);
+    free(all);
+    return status;
 }

@@ -1,5 +1,5 @@
-/* How fast the kernels of the ring GEMM are at one shape, beside the things they are made of: AMX products
- * alone, SGEMM and DGEMM of the same shape on the same threads.
+/* How fast the kernels of the ring GEMM are at one shape, beside the things they are made of: byte products
+ * alone (of AMX, of AVX-512 VNNI), SGEMM and DGEMM of the same shape on the same threads.
  *
  * Clocks move with the load, and with the kind of load: measured on one server processor, a loop that only
  * multiplies tiles runs at 3.1 GHz, one that also loads them, as every kernel must, at 2.9 or 2.5, and the
@@ -14,17 +14,17 @@
 
 #include "ring/gemm.h"
 
-#define GEMM_RATES_LIMB_PRODUCTS 49 /* byte products that make one ring product */
-#define GEMM_RATES_DIGIT_PRODUCTS 8 /* products of doubles that make one */
+/* What makes one ring product: byte products (vnni, amx) or products of doubles (portable). */
+#define GEMM_RATES_PRODUCTS(kernel) ((kernel) == RING_GEMM_AMX ? 49.0 : (kernel) == RING_GEMM_VNNI ? 18.0 : 8.0)
 
 /* Multiply-adds a second; 0 where the processor lacks the kernel. */
 struct gemm_rates {
     double ring[RING_GEMM_KERNELS];
     double sgemm, dgemm;
-    double peak_alone, peak_beside; /* of AMX, byte products */
-    /* Medians of the quotients within a turn. */
-    double amx_of_peak;       /* ring[AMX] / (peak_beside / 49) */
-    double portable_of_dgemm; /* ring[PORTABLE] / (dgemm / 8) */
+    /* What the processor could do at most, in ring products: its peak of byte products / 49 (amx), / 18 (vnni); DGEMM / 8
+     * (portable, which has no peak alone). */
+    double peak_beside[RING_GEMM_KERNELS], peak_alone[RING_GEMM_KERNELS];
+    double of_peak[RING_GEMM_KERNELS]; /* ring / peak_beside, median of the quotients within a turn */
 };
 
 /* turns: of each measurement, at most GEMM_RATES_TURNS. The weights are so many that they are cold. */

@@ -82,27 +82,27 @@ static json_t *gemm_new(const struct shapes *all)
     for (size_t i = 0; i < all->count; i++) {
         const struct shape *s = &all->shape[i];
         const struct gemm_rates *r = &s->rates;
-        const double amx = r->ring[RING_GEMM_AMX];
-        if (amx > 0)
-            add_entry(list, s, "amx", amx, r->amx_of_peak, amx * GEMM_RATES_LIMB_PRODUCTS / r->peak_alone);
-        add_entry(list, s, "portable", r->ring[RING_GEMM_PORTABLE], r->portable_of_dgemm, 0);
+        for (int kernel = RING_GEMM_KERNELS - 1; kernel > RING_GEMM_AUTO; kernel--)
+            if (r->ring[kernel] > 0)
+                add_entry(list, s, ring_gemm_name((enum ring_gemm_kernel)kernel), r->ring[kernel], r->of_peak[kernel],
+                          r->peak_alone[kernel] > 0 ? r->ring[kernel] / r->peak_alone[kernel] : 0);
         add_entry(list, s, "sgemm", r->sgemm, 0, 0);
         add_entry(list, s, "dgemm", r->dgemm, 0, 0);
     }
     return list;
 }
 
-static json_t *amx_new(const struct shapes *all)
+static json_t *unit_new(const struct shapes *all, enum ring_gemm_kernel kernel)
 {
     double beside[SHAPES_MAX], alone[SHAPES_MAX];
     for (size_t i = 0; i < all->count; i++) {
-        beside[i] = all->shape[i].rates.peak_beside;
-        alone[i] = all->shape[i].rates.peak_alone;
+        beside[i] = all->shape[i].rates.peak_beside[kernel];
+        alone[i] = all->shape[i].rates.peak_alone[kernel];
     }
     const double peak = rates_median(beside, all->count);
-    return json_pack("{s:b, s:f, s:f, s:f}", "available", ring_gemm_available(RING_GEMM_AMX), "byte_gmacs",
-                     peak / 1e9, "ring_gmacs", peak / GEMM_RATES_LIMB_PRODUCTS / 1e9, "alone_byte_gmacs",
-                     rates_median(alone, all->count) / 1e9);
+    return json_pack("{s:b, s:f, s:f, s:f}", "available", ring_gemm_available(kernel), "byte_gmacs",
+                     peak * GEMM_RATES_PRODUCTS(kernel) / 1e9, "ring_gmacs", peak / 1e9, "alone_byte_gmacs",
+                     rates_median(alone, all->count) * GEMM_RATES_PRODUCTS(kernel) / 1e9);
 }
 
 /* What SGEMM would need for all static products, as one rate. */
@@ -128,7 +128,8 @@ enum status rates_measure(json_t *report, const struct schedule *schedule, int t
         if (status != STATUS_OK)
             return status;
     }
-    json_object_set_new(report, "amx", amx_new(&all));
+    json_object_set_new(report, "amx", unit_new(&all, RING_GEMM_AMX));
+    json_object_set_new(report, "vnni", unit_new(&all, RING_GEMM_VNNI));
     json_object_set_new(report, "sgemm_gmacs", json_real(sgemm_rate(&all) / 1e9));
     json_object_set_new(report, "gemm", gemm_new(&all));
     return STATUS_OK;

@@ -8,11 +8,11 @@
 #include "layers/schedule.h"
 
 /* Adds to report:
- *     "amx": {"available", "byte_gmacs", "ring_gmacs", "alone_byte_gmacs"}
- *            the AMX peak between the kernel's runs, at the clock that they leave; by 49; and alone
- *     "gemm": [{"kernel": "amx", "portable", "sgemm" or "dgemm", "shape": "128x768x3072", "times": products of this shape in
- *             the schedule, "gmacs", "peak_fraction": of ring_gmacs (amx), of DGEMM / 8 (portable), null otherwise,
- *             "alone_peak_fraction": of alone_byte_gmacs / 49 (amx)}]
+ *     "amx", "vnni": {"available", "byte_gmacs", "ring_gmacs", "alone_byte_gmacs"}
+ *            the peak of byte products between the kernel's runs, at the clock that they leave; by 49 (amx) or 18 (vnni); and alone
+ *     "gemm": [{"kernel": "amx", "vnni", "portable", "sgemm" or "dgemm", "shape": "128x768x3072", "times": products of this shape in
+ *             the schedule, "gmacs", "peak_fraction": of ring_gmacs (amx, vnni), of DGEMM / 8 (portable), null otherwise,
+ *             "alone_peak_fraction": of the peak alone (amx, vnni)}]
  *     "sgemm_gmacs": over all static products of the schedule, each as often as it occurs
  * turns: of each measurement at each shape. */
 STATUS_MUST_USE enum status rates_measure(json_t *report, const struct schedule *schedule, int threads, int turns);

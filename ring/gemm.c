@@ -10,6 +10,7 @@
 
 static const struct gemm_kernel *const kernels[RING_GEMM_KERNELS] = {
     [RING_GEMM_PORTABLE] = &gemm_portable,
+    [RING_GEMM_VNNI] = &gemm_vnni,
     [RING_GEMM_AMX] = &gemm_amx,
 };
 
@@ -61,7 +62,10 @@ enum ring_gemm_kernel ring_gemm_default(void)
     const enum ring_gemm_kernel wish = requested();
     if (ring_gemm_available(wish))
         return wish;
-    return ring_gemm_available(RING_GEMM_AMX) ? RING_GEMM_AMX : RING_GEMM_PORTABLE;
+    enum ring_gemm_kernel best = RING_GEMM_AMX;
+    while (!ring_gemm_available(best)) /* slower and slower; the portable one always is */
+        best--;
+    return best;
 }
 
 bool ring_gemm_available(enum ring_gemm_kernel kernel)
@@ -83,7 +87,7 @@ static enum status choose(const struct gemm_kernel **out, enum ring_gemm_kernel 
         const enum ring_gemm_kernel wish = requested();
         if (wish == RING_GEMM_KERNELS)
             return status_fail(STATUS_INPUT,
-                               "TREFOIL_GEMM=%s names no kernel: use portable or amx, or unset it",
+                               "TREFOIL_GEMM=%s names no kernel: use portable, vnni or amx, or unset it",
                                getenv("TREFOIL_GEMM"));
         kernel = wish == RING_GEMM_AUTO ? ring_gemm_default() : wish;
     }

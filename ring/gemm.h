@@ -1,10 +1,11 @@
 /* The ring GEMM: C (Z_2^80) = A (int64) x B (int64), the heart of the cost (DESIGN section 8).
  *
- * Operands are signed 64-bit integers, results are exact modulo 2^80. Two kernels stand behind one function,
+ * Operands are signed 64-bit integers, results are exact modulo 2^80. Three kernels stand behind one function,
  * chosen at run time by what the processor has, equal bit for bit:
  *   portable  signed digits of 21, 21 and 22 bits as doubles, eight products by OpenBLAS DGEMM
+ *   vnni      remainders by 18 moduli of a byte, 18 byte products by AVX-512 VNNI and IFMA
  *   amx       eight byte limbs, 49 limb products by AMX-INT8 tiles
- * beside ring_gemm_reference, the plain triple loop in 128-bit integers that both are tested against.
+ * beside ring_gemm_reference, the plain triple loop in 128-bit integers that all are tested against.
  *
  * Operands may be secret: no kernel branches on, or addresses memory by, a value of A or B. */
 #ifndef TREFOIL_RING_GEMM_H
@@ -18,7 +19,8 @@
 #include "ring/status.h"
 #include "ring/wide.h"
 
-enum ring_gemm_kernel { RING_GEMM_AUTO, RING_GEMM_PORTABLE, RING_GEMM_AMX, RING_GEMM_KERNELS };
+/* In the order of their speed, where they can run. */
+enum ring_gemm_kernel { RING_GEMM_AUTO, RING_GEMM_PORTABLE, RING_GEMM_VNNI, RING_GEMM_AMX, RING_GEMM_KERNELS };
 
 /* What the result does to C. */
 enum ring_gemm_mode {
@@ -26,11 +28,11 @@ enum ring_gemm_mode {
     RING_GEMM_ADD, /* C += A B */
 };
 
-/* B in the layout a kernel wants; about eight bytes an element. Made once for weights. Wiped when closed. */
+/* B in the layout a kernel wants; about eight bytes an element, 18 for vnni. Made once for weights. Wiped when closed. */
 struct ring_gemm_matrix;
 
-/* The kernel AUTO stands for on this machine, and whether a kernel can run here. TREFOIL_GEMM=portable|amx in
- * the environment overrides the choice. Names: "portable", "amx". */
+/* The kernel AUTO stands for on this machine, and whether a kernel can run here. TREFOIL_GEMM=portable|vnni|amx in
+ * the environment overrides the choice. Names: "portable", "vnni", "amx". */
 enum ring_gemm_kernel ring_gemm_default(void);
 bool ring_gemm_available(enum ring_gemm_kernel kernel);
 const char *ring_gemm_name(enum ring_gemm_kernel kernel);
@@ -56,10 +58,10 @@ STATUS_MUST_USE enum status ring_gemm_narrow(const struct ring_narrow *end, size
  * NULL: no more. For measuring; costs nothing while it is off. */
 void ring_gemm_watch(double *seconds);
 
-/* Byte products a second of this thread's AMX unit, measured for about so many seconds by a loop that only
- * multiplies; 0 where there is none. 49 of them make one ring product. The clock depends on what else runs:
- * for the peak at the clock that a kernel has, take a slice of 0.0001 s right after the kernel. */
-double ring_gemm_peak(double seconds);
+/* Byte products a second of the unit that a kernel multiplies with, on this thread, measured for about so many seconds by a loop that
+ * only multiplies; 0 where there is none, and for the portable kernel. 49 (amx) or 18 (vnni) of them make one ring product. The clock
+ * depends on what else runs: for the peak at the clock that a kernel has, take a slice of 0.0001 s right after the kernel. */
+double ring_gemm_peak(enum ring_gemm_kernel kernel, double seconds);
 
 /* The same by three loops in 128-bit integers; the definition. b is [k][n], rows ldb apart. */
 void ring_gemm_reference(struct ring_wide c, size_t ldc, size_t m, size_t k, size_t n, const int64_t *a,

@@ -26,7 +26,7 @@ struct gemm_kernel {
                             const struct ring_gemm_matrix *b, enum ring_gemm_mode mode);
 };
 
-extern const struct gemm_kernel gemm_portable, gemm_amx;
+extern const struct gemm_kernel gemm_portable, gemm_vnni, gemm_amx;
 
 /* The portable kernel with at most this much of the inner dimension in one sum: GEMM_PORTABLE_EXACT is the
  * most that is exact, and where tests look for the edge. */

@@ -3,8 +3,9 @@
 #include <time.h>
 
 #include "ring/gemm_amx.h"
+#include "ring/gemm_vnni.h"
 
-#ifdef GEMM_AMX
+#if defined GEMM_AMX || defined GEMM_VNNI
 
 #include <immintrin.h>
 
@@ -15,13 +16,28 @@ static double seconds_now(void)
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
+/* Calls a loop that multiplies, about 16 us between two looks at the clock. products: of a call. */
+static double rate(void (*multiply_only)(void), double products, double seconds)
+{
+    double count = 0, spent = 0;
+    for (const double start = seconds_now(); spent < seconds; spent = seconds_now() - start) {
+        multiply_only();
+        count += products;
+    }
+    return spent > 0 ? count / spent : 0;
+}
+
+#endif
+
+#ifdef GEMM_AMX
+
+#define AMX_TIMES 512
 #define TURN(sum) _tile_dpbuud(sum, 6, 7)
-#define PRODUCTS (16.0 * 16 * 64) /* of one instruction */
 
 /* Six accumulators, so that no product waits for the one before it, and no memory. */
-GEMM_AMX_TARGET static void multiply_only(int times)
+GEMM_AMX_TARGET static void multiply_tiles(void)
 {
-    for (int i = 0; i < times; i++) {
+    for (int i = 0; i < AMX_TIMES; i++) {
         TURN(0);
         TURN(1);
         TURN(2);
@@ -43,28 +59,72 @@ GEMM_AMX_TARGET static void zero_tiles(void)
     _tile_zero(7);
 }
 
-double ring_gemm_peak(double seconds)
+static double peak_amx(double seconds)
 {
-    enum { TIMES = 512 }; /* about 16 us between two looks at the clock */
-    double count = 0, spent = 0;
-    if (!ring_gemm_available(RING_GEMM_AMX))
-        return 0;
     ring_amx_begin();
     zero_tiles();
-    for (const double start = seconds_now(); spent < seconds; spent = seconds_now() - start) {
-        multiply_only(TIMES);
-        count += 6.0 * TIMES * PRODUCTS;
-    }
+    const double peak = rate(multiply_tiles, 6.0 * AMX_TIMES * 16 * 16 * 64, seconds);
     ring_amx_end();
-    return spent > 0 ? count / spent : 0;
+    return peak;
 }
 
 #else
 
-double ring_gemm_peak(double seconds)
+static double peak_amx(double seconds)
 {
     (void)seconds;
     return 0;
 }
 
 #endif
+
+#ifdef GEMM_VNNI
+
+#define VNNI_TIMES 4096
+
+/* Twelve accumulators in registers; written out, since a compiler that saw the products unused would leave them out. */
+GEMM_VNNI_TARGET static void multiply_vectors(void)
+{
+    long left = VNNI_TIMES;
+    __asm__ volatile("1:\n\t"
+                     "vpdpbusd %%zmm12, %%zmm13, %%zmm0\n\t"
+                     "vpdpbusd %%zmm12, %%zmm13, %%zmm1\n\t"
+                     "vpdpbusd %%zmm12, %%zmm13, %%zmm2\n\t"
+                     "vpdpbusd %%zmm12, %%zmm13, %%zmm3\n\t"
+                     "vpdpbusd %%zmm12, %%zmm13, %%zmm4\n\t"
+                     "vpdpbusd %%zmm12, %%zmm13, %%zmm5\n\t"
+                     "vpdpbusd %%zmm12, %%zmm13, %%zmm6\n\t"
+                     "vpdpbusd %%zmm12, %%zmm13, %%zmm7\n\t"
+                     "vpdpbusd %%zmm12, %%zmm13, %%zmm8\n\t"
+                     "vpdpbusd %%zmm12, %%zmm13, %%zmm9\n\t"
+                     "vpdpbusd %%zmm12, %%zmm13, %%zmm10\n\t"
+                     "vpdpbusd %%zmm12, %%zmm13, %%zmm11\n\t"
+                     "dec %0\n\t"
+                     "jnz 1b"
+                     : "+r"(left)
+                     :
+                     : "cc", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9",
+                       "xmm10", "xmm11");
+}
+
+static double peak_vnni(double seconds)
+{
+    return rate(multiply_vectors, 12.0 * VNNI_TIMES * 64, seconds);
+}
+
+#else
+
+static double peak_vnni(double seconds)
+{
+    (void)seconds;
+    return 0;
+}
+
+#endif
+
+double ring_gemm_peak(enum ring_gemm_kernel kernel, double seconds)
+{
+    if (!ring_gemm_available(kernel))
+        return 0;
+    return kernel == RING_GEMM_AMX ? peak_amx(seconds) : kernel == RING_GEMM_VNNI ? peak_vnni(seconds) : 0;
+}

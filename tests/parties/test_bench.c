@@ -166,9 +166,9 @@ END_TEST
 
 START_TEST(each_kernel_is_measured_at_each_shape)
 {
-    const bool amx = json_is_true(at(report, "amx.available"));
-    unsigned found[4] = {0};
-    static const char *const kernels[4] = {"amx", "portable", "sgemm", "dgemm"};
+    const bool amx = json_is_true(at(report, "amx.available")), vnni = json_is_true(at(report, "vnni.available"));
+    unsigned found[5] = {0};
+    static const char *const kernels[5] = {"amx", "vnni", "portable", "sgemm", "dgemm"};
     size_t i;
     const json_t *entry;
     json_array_foreach(at(report, "gemm"), i, entry)
@@ -176,18 +176,20 @@ START_TEST(each_kernel_is_measured_at_each_shape)
         unsigned m, k, n;
         ck_assert_int_eq(sscanf(json_string_value(at(entry, "shape")), "%ux%ux%u", &m, &k, &n), 3);
         ck_assert_double_gt(json_number_value(at(entry, "gmacs")), 0);
-        for (int kernel = 0; kernel < 4; kernel++)
+        for (int kernel = 0; kernel < 5; kernel++)
             if (strcmp(json_string_value(at(entry, "kernel")), kernels[kernel]) == 0) {
                 found[kernel]++;
-                ck_assert(kernel < 2 ? json_number_value(at(entry, "peak_fraction")) > 0
+                ck_assert(kernel < 3 ? json_number_value(at(entry, "peak_fraction")) > 0
                                      : json_is_null(at(entry, "peak_fraction")));
             }
     }
-    ck_assert_uint_gt(found[1], 0);
-    ck_assert_uint_eq(found[0], amx ? found[1] : 0);
-    ck_assert_uint_eq(found[2], found[1]);
-    ck_assert_uint_eq(found[3], found[1]);
+    ck_assert_uint_gt(found[2], 0);
+    ck_assert_uint_eq(found[0], amx ? found[2] : 0);
+    ck_assert_uint_eq(found[1], vnni ? found[2] : 0);
+    ck_assert_uint_eq(found[3], found[2]);
+    ck_assert_uint_eq(found[4], found[2]);
     ck_assert(amx == (number("amx.ring_gmacs") > 0));
+    ck_assert(vnni == (number("vnni.ring_gmacs") > 0));
 }
 END_TEST
 

@@ -1,0 +1,211 @@
+/* The VNNI kernel: when it can run, its constants, and how the work is cut up. gemm_vnni.h explains the arithmetic. */
+#include "ring/gemm_vnni.h"
+
+#ifdef GEMM_VNNI
+
+#include <immintrin.h>
+#include <pthread.h>
+
+#ifdef _OPENMP
+#include <omp.h>
+#endif
+
+#define PRODUCTS_A_THREAD 3e5 /* fewer, about 30 us of work, are not worth waking a thread for */
+
+/* Rows of C that are multiplied by a panel of B before the next one is fetched; their sums, 442 KiB, and the panel's bytes of one
+ * modulus stay in a second-level cache of 1 MiB. */
+#define BLOCK 128
+#define SUMS_BYTES ((size_t)MODULI * BLOCK * PANEL * sizeof(uint32_t))
+
+struct product {
+    struct ring_wide c;
+    size_t ldc, m, k, n;
+    const int64_t *a;
+    size_t lda;
+    const uint8_t *b;
+    bool add;
+    size_t steps; /* of the whole inner dimension */
+    int8_t *left; /* A of a slice: [tiles][18][groups][8][4] */
+    char *sums;   /* for each thread SUMS_BYTES */
+};
+
+/* Steps step..step + steps of the inner dimension. */
+struct slice {
+    size_t step, steps;
+};
+
+static bool available(void)
+{
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
+           __builtin_cpu_supports("avx512ifma") && __builtin_cpu_supports("avx512vnni");
+}
+
+/* ---- constants ---- */
+
+/* The largest 18 numbers up to 256 of which no two have a common divisor. */
+static const int32_t moduli[MODULI] = {256, 255, 253, 251, 247, 241, 239, 233, 229,
+                                       227, 223, 217, 211, 199, 197, 193, 191, 181};
+
+static struct gemm_vnni_constants constants;
+
+static struct gemm_vnni_value value_of(ring_u128 x)
+{
+    const uint64_t mask = ((uint64_t)1 << 52) - 1;
+    return (struct gemm_vnni_value){(uint64_t)x & mask, (uint64_t)(x >> 52) & mask >> 24};
+}
+
+/* factor 2^(8 j) mod m as signed bytes; with m = 256, -128 and 128 are the same. */
+static struct gemm_vnni_side side(int32_t m, int32_t factor)
+{
+    struct gemm_vnni_side out = {0, 0, 0};
+    int32_t power = factor % m;
+    for (int j = 0; j < 8; j++) {
+        const uint32_t byte = (uint32_t)(2 * power < m ? power : power - m) & 0xff;
+        if (j < 4)
+            out.low |= byte << 8 * j;
+        else
+            out.high |= byte << 8 * (j - 4);
+        if (j == 7)
+            out.start = -(128 * power % m);
+        power = 256 * power % m;
+    }
+    return out;
+}
+
+static void make_constants(void)
+{
+    ring_u128 all = 1;
+    for (int i = 0; i < MODULI; i++)
+        all *= (ring_u128)moduli[i]; /* modulo 2^128 */
+    constants.minus_all = value_of(-all);
+    for (int i = 0; i < MODULI; i++) {
+        struct gemm_vnni_modulus *modulus = &constants.modulus[i];
+        const int32_t m = moduli[i];
+        ring_u128 others = 1;
+        int32_t remainder = 1, inverse = 1;
+        for (int j = 0; j < MODULI; j++)
+            if (j != i) {
+                others *= (ring_u128)moduli[j];
+                remainder = remainder * moduli[j] % m;
+            }
+        while (inverse * remainder % m != 1)
+            inverse++;
+        *modulus = (struct gemm_vnni_modulus){.m = m,
+                                              .bias = ((int32_t)GEMM_VNNI_BIAS / m + 1) * m,
+                                              .a = side(m, 1),
+                                              .b = side(m, inverse),
+                                              .others = value_of(others),
+                                              .share = (((uint64_t)1 << 60) / (uint64_t)m + 1) / 2};
+    }
+}
+
+const struct gemm_vnni_constants *gemm_vnni_constants(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    (void)pthread_once(&once, make_constants);
+    return &constants;
+}
+
+/* ---- B ---- */
+
+static size_t panel_width(size_t n, size_t column)
+{
+    return gemm_min(PANEL, gemm_blocks(n - column, VECTOR) * VECTOR);
+}
+
+static bool bytes(size_t *out, size_t k, size_t n)
+{
+    return k < SIZE_MAX / (2 * VNNI_STEP * ROWS * MODULI) &&
+           !__builtin_mul_overflow(gemm_blocks(k, VNNI_STEP) * VNNI_STEP * MODULI * VECTOR,
+                                   gemm_blocks(n, VECTOR), out);
+}
+
+static void pack(struct ring_gemm_matrix *out, const int64_t *b, size_t ldb, bool transposed)
+{
+    const size_t steps = gemm_blocks(out->k, VNNI_STEP);
+    for (size_t column = 0; column < out->n; column += VECTOR) {
+        const size_t panel = column / PANEL * PANEL;
+        gemm_vnni_pack_columns((uint8_t *)out->data + panel * steps * VNNI_STEP * MODULI,
+                               panel_width(out->n, panel), column - panel, steps,
+                               b + column * (transposed ? ldb : 1), ldb, gemm_min(VECTOR, out->n - column),
+                               out->k, transposed);
+    }
+}
+
+/* ---- the product ---- */
+
+/* A block of up to BLOCK rows of C from row on, times the panel of B from column on. */
+static void unit(const struct product *p, const struct slice *s, uint32_t *sums, size_t row, size_t column)
+{
+    const struct gemm_vnni_constants *all = gemm_vnni_constants();
+    const size_t width = panel_width(p->n, column), columns = gemm_min(width, p->n - column);
+    const size_t rows = gemm_min(BLOCK, p->m - row), tiles = gemm_blocks(rows, ROWS), stride = MODULI * width;
+    const size_t left_bytes = s->steps * VNNI_STEP * ROWS, right_bytes = p->steps * VNNI_STEP * width;
+    const uint8_t *right = p->b + column * p->steps * VNNI_STEP * MODULI + s->step * VNNI_STEP * width;
+    for (size_t i = 0; i < MODULI; i++)
+        for (size_t tile = 0; tile < tiles; tile++)
+            gemm_vnni_multiply(sums + tile * ROWS * stride + i * width, stride, width,
+                               p->left + ((row / ROWS + tile) * MODULI + i) * left_bytes,
+                               right + i * right_bytes, 2 * s->steps, all->modulus[i].bias);
+    for (size_t i = 0; i < rows; i++)
+        gemm_vnni_combine(ring_wide_at(p->c, (row + i) * p->ldc + column), sums + i * stride, width, columns,
+                          p->add || s->step != 0);
+}
+
+/* One thread's part of a slice. */
+static void share(const struct product *p, const struct slice *s)
+{
+#ifdef _OPENMP
+    uint32_t *sums = (uint32_t *)(void *)(p->sums + (size_t)omp_get_thread_num() * SUMS_BYTES);
+#else
+    uint32_t *sums = (uint32_t *)(void *)p->sums;
+#endif
+    const size_t done = s->step * VNNI_STEP, blocks = gemm_blocks(p->m, BLOCK);
+#pragma omp for schedule(static)
+    for (size_t row = 0; row < p->m; row += ROWS)
+        gemm_vnni_pack_rows(p->left + row * s->steps * VNNI_STEP * MODULI, s->steps,
+                            p->a + row * p->lda + done, p->lda, gemm_min(ROWS, p->m - row), p->k - done);
+#pragma omp for schedule(dynamic)
+    for (size_t index = 0; index < blocks * gemm_blocks(p->n, PANEL); index++)
+        unit(p, s, sums, index % blocks * BLOCK, index / blocks * PANEL);
+}
+
+static enum status multiply(struct ring_wide c, size_t ldc, size_t m, const int64_t *a, size_t lda,
+                            const struct ring_gemm_matrix *b, enum ring_gemm_mode mode)
+{
+    struct product p = {.c = c, .ldc = ldc, .m = m, .k = b->k, .n = b->n, .a = a, .lda = lda, .b = b->data};
+    const size_t threads = (size_t)gemm_threads((double)m * (double)b->k * (double)b->n / PRODUCTS_A_THREAD);
+    p.add = mode == RING_GEMM_ADD;
+    p.steps = gemm_blocks(p.k, VNNI_STEP);
+    const size_t slices = gemm_blocks(p.steps, GEMM_VNNI_DEPTH / VNNI_STEP),
+                 depth = gemm_blocks(p.steps, slices);
+    const size_t left_bytes = gemm_blocks(m, ROWS) * ROWS * depth * VNNI_STEP * MODULI;
+    p.left = gemm_scratch(left_bytes + threads * SUMS_BYTES);
+    if (p.left == NULL)
+        return status_fail(STATUS_MEMORY, "no memory to multiply %zu x %zu by %zu x %zu", m, p.k, p.k, p.n);
+    p.sums = (char *)p.left + left_bytes;
+    for (size_t step = 0; step < p.steps; step += depth) {
+        const struct slice s = {step, gemm_min(depth, p.steps - step)};
+        if (threads == 1)
+            share(&p, &s);
+        else {
+#pragma omp parallel num_threads(threads)
+            share(&p, &s);
+        }
+    }
+    return STATUS_OK;
+}
+
+const struct gemm_kernel gemm_vnni = {"vnni", available, bytes, pack, multiply};
+
+#else
+
+static bool available(void)
+{
+    return false;
+}
+
+const struct gemm_kernel gemm_vnni = {.name = "vnni", .available = available};
+
+#endif
