@@ -149,6 +149,12 @@ static enum status pack(struct ring_gemm_matrix **out, const struct weight *w, c
     return ring_gemm_pack(out, RING_GEMM_AUTO, w->rows, w->cols, values, w->rows, true);
 }
 
+/* For the offline phase, where nobody waits: memory counts more. */
+static enum status pack_small(struct ring_gemm_matrix **out, const struct weight *w, const int64_t *values)
+{
+    return ring_gemm_pack_small(out, RING_GEMM_AUTO, w->rows, w->cols, values, w->rows, true);
+}
+
 /* P0: l_W1 + l_W2. */
 static enum status load_dealer(struct loaded *l, const struct ring_seed seeds[2], uint32_t i)
 {
@@ -188,7 +194,7 @@ static enum status load_evaluator(struct loaded *l, struct store_model *from, in
         for (size_t j = 0; j < n; j++)
             m[j] = -m[j];
         if (status == STATUS_OK)
-            status = pack(&l->share[i].offline, w, m);
+            status = pack_small(&l->share[i].offline, w, m);
     } else if (status == STATUS_OK) {
         l->share[i].m = m;
         l->share[i].l = mask;

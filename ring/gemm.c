@@ -100,8 +100,8 @@ static enum status choose(const struct gemm_kernel **out, enum ring_gemm_kernel 
     return STATUS_OK;
 }
 
-enum status ring_gemm_pack(struct ring_gemm_matrix **out, enum ring_gemm_kernel kernel, size_t k, size_t n,
-                           const int64_t *b, size_t ldb, bool transposed)
+static enum status pack(struct ring_gemm_matrix **out, enum ring_gemm_kernel kernel, size_t k, size_t n,
+                        const int64_t *b, size_t ldb, bool transposed, bool small)
 {
     *out = NULL;
     const struct gemm_kernel *chosen = NULL;
@@ -114,8 +114,10 @@ enum status ring_gemm_pack(struct ring_gemm_matrix **out, enum ring_gemm_kernel 
     matrix->kernel = chosen;
     matrix->k = k;
     matrix->n = n;
+    matrix->small = small;
     if (k != 0 && n != 0) {
-        if (!chosen->bytes(&matrix->bytes, k, n) || (matrix->data = gemm_allocate(matrix->bytes)) == NULL) {
+        if (!chosen->bytes(&matrix->bytes, k, n, small) ||
+            (matrix->data = gemm_allocate(matrix->bytes)) == NULL) {
             free(matrix);
             return status_fail(STATUS_MEMORY, "no memory for a packed matrix of %zu x %zu elements", k, n);
         }
@@ -125,6 +127,18 @@ enum status ring_gemm_pack(struct ring_gemm_matrix **out, enum ring_gemm_kernel 
     }
     *out = matrix;
     return STATUS_OK;
+}
+
+enum status ring_gemm_pack(struct ring_gemm_matrix **out, enum ring_gemm_kernel kernel, size_t k, size_t n,
+                           const int64_t *b, size_t ldb, bool transposed)
+{
+    return pack(out, kernel, k, n, b, ldb, transposed, false);
+}
+
+enum status ring_gemm_pack_small(struct ring_gemm_matrix **out, enum ring_gemm_kernel kernel, size_t k,
+                                 size_t n, const int64_t *b, size_t ldb, bool transposed)
+{
+    return pack(out, kernel, k, n, b, ldb, transposed, true);
 }
 
 void ring_gemm_close(struct ring_gemm_matrix **matrix)

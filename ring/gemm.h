@@ -41,6 +41,10 @@ const char *ring_gemm_name(enum ring_gemm_kernel kernel);
  * afterwards. */
 STATUS_MUST_USE enum status ring_gemm_pack(struct ring_gemm_matrix **out, enum ring_gemm_kernel kernel,
                                            size_t k, size_t n, const int64_t *b, size_t ldb, bool transposed);
+/* The same in at most about eight bytes an element, for a matrix that is multiplied rarely or with many rows: a kernel that wants more
+ * makes it anew for each product, which with 128 rows costs a fifth. */
+STATUS_MUST_USE enum status ring_gemm_pack_small(struct ring_gemm_matrix **out, enum ring_gemm_kernel kernel, size_t k, size_t n,
+                                                 const int64_t *b, size_t ldb, bool transposed);
 void ring_gemm_close(struct ring_gemm_matrix **matrix);
 size_t ring_gemm_bytes(const struct ring_gemm_matrix *matrix);
 

@@ -72,8 +72,9 @@ static bool available(void)
     return pthread_once(&once, detect) == 0 && usable;
 }
 
-static bool bytes(size_t *out, size_t k, size_t n)
+static bool bytes(size_t *out, size_t k, size_t n, bool small)
 {
+    (void)small;
     return !__builtin_mul_overflow(gemm_blocks(k, STEP) * STEP_BYTES, gemm_blocks(n, SIDE), out) &&
            k < SIZE_MAX / (2 * LIMBS * SIDE);
 }

@@ -11,6 +11,7 @@
 struct ring_gemm_matrix {
     const struct gemm_kernel *kernel;
     size_t k, n;
+    bool small;   /* ring_gemm_pack_small */
     size_t bytes; /* of data */
     void *data;   /* aligned to GEMM_ALIGNMENT */
 };
@@ -19,7 +20,7 @@ struct gemm_kernel {
     const char *name;
     bool (*available)(void);
     /* Bytes of a packed matrix; false if they do not fit a size_t. */
-    bool (*bytes)(size_t *out, size_t k, size_t n);
+    bool (*bytes)(size_t *out, size_t k, size_t n, bool small);
     void (*pack)(struct ring_gemm_matrix *out, const int64_t *b, size_t ldb, bool transposed);
     /* m, k and n are at least 1. */
     enum status (*multiply)(struct ring_wide c, size_t ldc, size_t m, const int64_t *a, size_t lda,
@@ -34,6 +35,10 @@ extern const struct gemm_kernel gemm_portable, gemm_vnni, gemm_amx;
 STATUS_MUST_USE enum status gemm_portable_multiply(struct ring_wide c, size_t ldc, size_t m, const int64_t *a,
                                                    size_t lda, const struct ring_gemm_matrix *b,
                                                    enum ring_gemm_mode mode, size_t most);
+
+/* B as it is, [k][n]; the packed form of the portable kernel, and of others that are asked for a small one. */
+bool gemm_plain_bytes(size_t *out, size_t k, size_t n);
+void gemm_plain_pack(struct ring_gemm_matrix *out, const int64_t *b, size_t ldb, bool transposed);
 
 /* A cache line, and a vector register of the widest processors. */
 #define GEMM_ALIGNMENT 64

@@ -2,6 +2,7 @@
 
 #include <pthread.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 
 #include <sodium.h>
@@ -25,6 +26,22 @@ void *gemm_allocate(size_t bytes)
     }
 #endif
     return data;
+}
+
+bool gemm_plain_bytes(size_t *out, size_t k, size_t n)
+{
+    return !__builtin_mul_overflow(k, n, out) && !__builtin_mul_overflow(*out, sizeof(int64_t), out);
+}
+
+void gemm_plain_pack(struct ring_gemm_matrix *out, const int64_t *b, size_t ldb, bool transposed)
+{
+    int64_t *data = out->data;
+    for (size_t row = 0; row < out->k; row++)
+        if (transposed)
+            for (size_t column = 0; column < out->n; column++)
+                data[row * out->n + column] = b[column * ldb + row];
+        else
+            memcpy(data + row * out->n, b + row * ldb, out->n * sizeof *data);
 }
 
 struct scratch {

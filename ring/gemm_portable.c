@@ -61,20 +61,10 @@ static bool available(void)
     return true;
 }
 
-static bool bytes(size_t *out, size_t k, size_t n)
+static bool bytes(size_t *out, size_t k, size_t n, bool small)
 {
-    return !__builtin_mul_overflow(k, n, out) && !__builtin_mul_overflow(*out, sizeof(int64_t), out);
-}
-
-static void pack(struct ring_gemm_matrix *out, const int64_t *b, size_t ldb, bool transposed)
-{
-    int64_t *data = out->data;
-    for (size_t row = 0; row < out->k; row++)
-        if (transposed)
-            for (size_t column = 0; column < out->n; column++)
-                data[row * out->n + column] = b[column * ldb + row];
-        else
-            memcpy(data + row * out->n, b + row * ldb, out->n * sizeof *data);
+    (void)small;
+    return gemm_plain_bytes(out, k, n);
 }
 
 /* All parallelism here is OpenMP's: products run beside each other, each on one thread. OpenBLAS with threads
@@ -221,4 +211,4 @@ static enum status multiply(struct ring_wide c, size_t ldc, size_t m, const int6
     return gemm_portable_multiply(c, ldc, m, a, lda, b, mode, DEPTH);
 }
 
-const struct gemm_kernel gemm_portable = {"portable", available, bytes, pack, multiply};
+const struct gemm_kernel gemm_portable = {"portable", available, bytes, gemm_plain_pack, multiply};

@@ -22,11 +22,12 @@ struct product {
     size_t ldc, m, k, n;
     const int64_t *a;
     size_t lda;
-    const uint8_t *b;
+    const struct ring_gemm_matrix *b;
     bool add;
     size_t steps; /* of the whole inner dimension */
     int8_t *left; /* A of a slice: [tiles][18][groups][8][4] */
-    char *sums;   /* for each thread SUMS_BYTES */
+    char *work;   /* for each thread work_bytes: sums, and if B is small a panel of it for a slice */
+    size_t work_bytes;
 };
 
 /* Steps step..step + steps of the inner dimension. */
@@ -114,77 +115,122 @@ static size_t panel_width(size_t n, size_t column)
     return gemm_min(PANEL, gemm_blocks(n - column, VECTOR) * VECTOR);
 }
 
-static bool bytes(size_t *out, size_t k, size_t n)
+static bool bytes(size_t *out, size_t k, size_t n, bool small)
 {
+    if (small)
+        return gemm_plain_bytes(out, k, n);
     return k < SIZE_MAX / (2 * VNNI_STEP * ROWS * MODULI) &&
            !__builtin_mul_overflow(gemm_blocks(k, VNNI_STEP) * VNNI_STEP * MODULI * VECTOR,
                                    gemm_blocks(n, VECTOR), out);
 }
 
+/* out: the panel of width columns, of which columns exist; b points to the first one. */
+static void pack_panel(uint8_t *out, size_t width, size_t steps, const int64_t *b, size_t ldb, size_t columns,
+                       size_t depth, bool transposed)
+{
+    for (size_t column = 0; column < columns; column += VECTOR)
+        gemm_vnni_pack_columns(out, width, column, steps, b + column * (transposed ? ldb : 1), ldb,
+                               gemm_min(VECTOR, columns - column), depth, transposed);
+}
+
 static void pack(struct ring_gemm_matrix *out, const int64_t *b, size_t ldb, bool transposed)
 {
     const size_t steps = gemm_blocks(out->k, VNNI_STEP);
-    for (size_t column = 0; column < out->n; column += VECTOR) {
-        const size_t panel = column / PANEL * PANEL;
-        gemm_vnni_pack_columns((uint8_t *)out->data + panel * steps * VNNI_STEP * MODULI,
-                               panel_width(out->n, panel), column - panel, steps,
-                               b + column * (transposed ? ldb : 1), ldb, gemm_min(VECTOR, out->n - column),
-                               out->k, transposed);
+    if (out->small) {
+        gemm_plain_pack(out, b, ldb, transposed);
+        return;
+    }
+    for (size_t column = 0; column < out->n; column += PANEL) {
+        const size_t width = panel_width(out->n, column);
+        pack_panel((uint8_t *)out->data + column * steps * VNNI_STEP * MODULI, width, steps,
+                   b + column * (transposed ? ldb : 1), ldb, gemm_min(width, out->n - column), out->k,
+                   transposed);
     }
 }
 
 /* ---- the product ---- */
 
-/* A block of up to BLOCK rows of C from row on, times the panel of B from column on. */
-static void unit(const struct product *p, const struct slice *s, uint32_t *sums, size_t row, size_t column)
+/* A panel of B for a slice; what belongs to successive moduli lies plane bytes apart. */
+struct panel {
+    const uint8_t *data;
+    size_t column, width, columns, plane;
+};
+
+static struct panel panel_of(const struct product *p, const struct slice *s, char *work, size_t column)
 {
-    const struct gemm_vnni_constants *all = gemm_vnni_constants();
-    const size_t width = panel_width(p->n, column), columns = gemm_min(width, p->n - column);
-    const size_t rows = gemm_min(BLOCK, p->m - row), tiles = gemm_blocks(rows, ROWS), stride = MODULI * width;
-    const size_t left_bytes = s->steps * VNNI_STEP * ROWS, right_bytes = p->steps * VNNI_STEP * width;
-    const uint8_t *right = p->b + column * p->steps * VNNI_STEP * MODULI + s->step * VNNI_STEP * width;
-    for (size_t i = 0; i < MODULI; i++)
-        for (size_t tile = 0; tile < tiles; tile++)
-            gemm_vnni_multiply(sums + tile * ROWS * stride + i * width, stride, width,
-                               p->left + ((row / ROWS + tile) * MODULI + i) * left_bytes,
-                               right + i * right_bytes, 2 * s->steps, all->modulus[i].bias);
-    for (size_t i = 0; i < rows; i++)
-        gemm_vnni_combine(ring_wide_at(p->c, (row + i) * p->ldc + column), sums + i * stride, width, columns,
-                          p->add || s->step != 0);
+    struct panel out = {.column = column, .width = panel_width(p->n, column)};
+    out.columns = gemm_min(out.width, p->n - column);
+    if (p->b->small) {
+        uint8_t *made = (uint8_t *)work + SUMS_BYTES;
+        const size_t first = s->step * VNNI_STEP;
+        pack_panel(made, out.width, s->steps, (const int64_t *)p->b->data + first * p->n + column, p->n,
+                   out.columns, p->k - first, false);
+        out.data = made;
+        out.plane = s->steps * VNNI_STEP * out.width;
+    } else {
+        out.data = (const uint8_t *)p->b->data + column * p->steps * VNNI_STEP * MODULI +
+                   s->step * VNNI_STEP * out.width;
+        out.plane = p->steps * VNNI_STEP * out.width;
+    }
+    return out;
 }
 
-/* One thread's part of a slice. */
+/* A block of up to BLOCK rows of C from row on, times a panel. */
+static void block(const struct product *p, const struct slice *s, uint32_t *sums, size_t row,
+                  const struct panel *b)
+{
+    const struct gemm_vnni_constants *all = gemm_vnni_constants();
+    const size_t rows = gemm_min(BLOCK, p->m - row), tiles = gemm_blocks(rows, ROWS),
+                 stride = MODULI * b->width;
+    const size_t left_bytes = s->steps * VNNI_STEP * ROWS;
+    for (size_t i = 0; i < MODULI; i++)
+        for (size_t tile = 0; tile < tiles; tile++)
+            gemm_vnni_multiply(sums + tile * ROWS * stride + i * b->width, stride, b->width,
+                               p->left + ((row / ROWS + tile) * MODULI + i) * left_bytes,
+                               b->data + i * b->plane, 2 * s->steps, all->modulus[i].bias);
+    for (size_t i = 0; i < rows; i++)
+        gemm_vnni_combine(ring_wide_at(p->c, (row + i) * p->ldc + b->column), sums + i * stride, b->width,
+                          b->columns, p->add || s->step != 0);
+}
+
+/* One thread's part of a slice. A unit is a block and a panel; all blocks of a panel that has to be made. */
 static void share(const struct product *p, const struct slice *s)
 {
 #ifdef _OPENMP
-    uint32_t *sums = (uint32_t *)(void *)(p->sums + (size_t)omp_get_thread_num() * SUMS_BYTES);
+    char *work = p->work + (size_t)omp_get_thread_num() * p->work_bytes;
 #else
-    uint32_t *sums = (uint32_t *)(void *)p->sums;
+    char *work = p->work;
 #endif
-    const size_t done = s->step * VNNI_STEP, blocks = gemm_blocks(p->m, BLOCK);
+    const size_t done = s->step * VNNI_STEP, blocks = gemm_blocks(p->m, BLOCK),
+                 together = p->b->small ? blocks : 1;
+    const size_t units = blocks / together;
 #pragma omp for schedule(static)
     for (size_t row = 0; row < p->m; row += ROWS)
         gemm_vnni_pack_rows(p->left + row * s->steps * VNNI_STEP * MODULI, s->steps,
                             p->a + row * p->lda + done, p->lda, gemm_min(ROWS, p->m - row), p->k - done);
 #pragma omp for schedule(dynamic)
-    for (size_t index = 0; index < blocks * gemm_blocks(p->n, PANEL); index++)
-        unit(p, s, sums, index % blocks * BLOCK, index / blocks * PANEL);
+    for (size_t index = 0; index < units * gemm_blocks(p->n, PANEL); index++) {
+        const struct panel b = panel_of(p, s, work, index / units * PANEL);
+        for (size_t i = 0; i < together; i++)
+            block(p, s, (uint32_t *)(void *)work, (index % units + i) * BLOCK, &b);
+    }
 }
 
 static enum status multiply(struct ring_wide c, size_t ldc, size_t m, const int64_t *a, size_t lda,
                             const struct ring_gemm_matrix *b, enum ring_gemm_mode mode)
 {
-    struct product p = {.c = c, .ldc = ldc, .m = m, .k = b->k, .n = b->n, .a = a, .lda = lda, .b = b->data};
+    struct product p = {.c = c, .ldc = ldc, .m = m, .k = b->k, .n = b->n, .a = a, .lda = lda, .b = b};
     const size_t threads = (size_t)gemm_threads((double)m * (double)b->k * (double)b->n / PRODUCTS_A_THREAD);
     p.add = mode == RING_GEMM_ADD;
     p.steps = gemm_blocks(p.k, VNNI_STEP);
     const size_t slices = gemm_blocks(p.steps, GEMM_VNNI_DEPTH / VNNI_STEP),
                  depth = gemm_blocks(p.steps, slices);
     const size_t left_bytes = gemm_blocks(m, ROWS) * ROWS * depth * VNNI_STEP * MODULI;
-    p.left = gemm_scratch(left_bytes + threads * SUMS_BYTES);
+    p.work_bytes = SUMS_BYTES + (b->small ? depth * VNNI_STEP * PANEL * MODULI : 0);
+    p.left = gemm_scratch(left_bytes + threads * p.work_bytes);
     if (p.left == NULL)
         return status_fail(STATUS_MEMORY, "no memory to multiply %zu x %zu by %zu x %zu", m, p.k, p.k, p.n);
-    p.sums = (char *)p.left + left_bytes;
+    p.work = (char *)p.left + left_bytes;
     for (size_t step = 0; step < p.steps; step += depth) {
         const struct slice s = {step, gemm_min(depth, p.steps - step)};
         if (threads == 1)

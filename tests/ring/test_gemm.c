@@ -117,7 +117,7 @@ static int64_t *plain(const struct problem *p)
     return out;
 }
 
-static void check_kernel(const struct problem *p, enum ring_gemm_kernel kernel, struct ring_wide before,
+static void check_kernel(const struct problem *p, enum ring_gemm_kernel kernel, bool small, struct ring_wide before,
                          struct ring_wide wanted)
 {
     const size_t size = p->m * p->ldc;
@@ -125,7 +125,8 @@ static void check_kernel(const struct problem *p, enum ring_gemm_kernel kernel, 
     memcpy(c.lo, before.lo, size * sizeof *c.lo);
     memcpy(c.hi, before.hi, size * sizeof *c.hi);
     struct ring_gemm_matrix *b = NULL;
-    ck_assert_int_eq(ring_gemm_pack(&b, kernel, p->k, p->n, p->b, p->ldb, p->transposed), STATUS_OK);
+    ck_assert_int_eq((small ? ring_gemm_pack_small : ring_gemm_pack)(&b, kernel, p->k, p->n, p->b, p->ldb, p->transposed),
+                     STATUS_OK);
     ck_assert_int_eq(ring_gemm(c, p->ldc, p->m, p->a, p->lda, b, p->mode), STATUS_OK);
     ring_gemm_close(&b);
     for (size_t i = 0; i < size; i++)
@@ -185,7 +186,8 @@ static void check_problem(struct problem p)
     ring_gemm_reference(sum, p.ldc, p.m, p.k, p.n, p.a, p.lda, b, p.n, RING_GEMM_ADD);
     for (int kernel = RING_GEMM_AUTO; kernel < RING_GEMM_KERNELS; kernel++)
         if (kernel == RING_GEMM_AUTO || ring_gemm_available((enum ring_gemm_kernel)kernel)) {
-            check_kernel(&p, (enum ring_gemm_kernel)kernel, before, wanted);
+            check_kernel(&p, (enum ring_gemm_kernel)kernel, false, before, wanted);
+            check_kernel(&p, (enum ring_gemm_kernel)kernel, true, before, wanted);
             check_narrow(&p, (enum ring_gemm_kernel)kernel, before, sum);
         }
     free(b);
@@ -478,6 +480,9 @@ START_TEST(a_packed_matrix_takes_eight_or_18_bytes_an_element)
         const size_t wanted = kernel == RING_GEMM_VNNI ? k * n * 18 : k * n * 8;
         ck_assert_uint_ge(ring_gemm_bytes(b), wanted);
         ck_assert_uint_le(ring_gemm_bytes(b), wanted + 4096);
+        ring_gemm_close(&b);
+        ck_assert_int_eq(ring_gemm_pack_small(&b, (enum ring_gemm_kernel)kernel, k, n, p.b, n, false), STATUS_OK);
+        ck_assert_uint_le(ring_gemm_bytes(b), k * n * 8 + 4096);
         ring_gemm_close(&b);
     }
     free(p.a);
