@@ -51,7 +51,7 @@ enum net_road_state {
 struct net_road_keys {
     unsigned char p1[NET_SEAL_KEY], p2[NET_SEAL_KEY]; /* by sender */
     unsigned char ticket[NET_TICKET];
-    enum net_cipher cipher;
+    enum aead_cipher cipher;
 };
 struct net_road_secret {
     unsigned char public_key[NET_ROAD_PUBLIC], secret_key[NET_ROAD_PUBLIC]; /* X25519, for one connection */
@@ -62,7 +62,7 @@ void net_road_secret_make(struct net_road_secret *out);
 STATUS_MUST_USE enum status net_road_derive(struct net_road_keys *out, const struct net_session *session,
                                             int peer, uint64_t peer_epoch, const struct net_road_secret *own,
                                             const unsigned char theirs[NET_ROAD_PUBLIC],
-                                            enum net_cipher cipher);
+                                            enum aead_cipher cipher);
 
 /* A connection (road.c). The descriptor is taken over, also when it fails. */
 STATUS_MUST_USE enum status net_road_new(struct net_road **out, struct net_session *session, int peer, int fd,

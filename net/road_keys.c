@@ -23,7 +23,7 @@ static void add_half(crypto_generichash_state *hash, const char *long_term, uint
 
 enum status net_road_derive(struct net_road_keys *out, const struct net_session *session, int peer,
                             uint64_t peer_epoch, const struct net_road_secret *own,
-                            const unsigned char theirs[NET_ROAD_PUBLIC], enum net_cipher cipher)
+                            const unsigned char theirs[NET_ROAD_PUBLIC], enum aead_cipher cipher)
 {
     static const char label[16] = "trefoil road 1";
     const struct net_hub *hub = session->hub;

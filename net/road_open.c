@@ -60,7 +60,7 @@ static enum status send_card(struct opening *o)
     const bool willing = hub->fast_links && hub->peers[o->peer].call_after <= net_now();
     pthread_mutex_unlock(&hub->lock);
     own->flags = (willing ? CARD_WILLING : 0) | (hub->door.fd >= 0 ? CARD_LISTENS : 0) |
-                 (peer_endpoint(o) != NULL ? CARD_CALLS : 0) | (net_seal_has_aes() ? CARD_AES : 0);
+                 (peer_endpoint(o) != NULL ? CARD_CALLS : 0) | (aead_has_aes() ? CARD_AES : 0);
     own->port = hub->door.port;
     memcpy(own->host, hub->door.host, sizeof own->host);
     struct net_frame *frame = net_frame_sized(CARD);
@@ -294,7 +294,7 @@ static enum status agree(struct opening *o, struct net_road **road)
     pthread_mutex_unlock(&session->hub->lock);
     const bool aes = o->own.flags & o->theirs.flags & CARD_AES;
     status = net_road_derive(&o->keys, session, o->peer, epoch, &o->secret, o->theirs.fresh,
-                             aes ? NET_CIPHER_AES : NET_CIPHER_CHACHA);
+                             aes ? AEAD_AES : AEAD_CHACHA);
     if (status == STATUS_PEER)
         return net_violation(session, o->peer, "sent a fresh key that is none");
     return direction == WE_CALL ? call_and_tell(o, road) : be_called(o, road);

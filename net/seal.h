@@ -1,4 +1,4 @@
-/* Sealing of records on the fast road (road.h): an AEAD of libcrypto, one key for each direction of one connection.
+/* Sealing of records on the fast road (road.h): an AEAD (ring/aead.h), one key for each direction of one connection.
  *
  * The nonce of a record is its number on that connection and direction, from 0, as 96 bits little-endian. A key is made for one
  * connection of one session and dies with it, so a nonce cannot come twice under a key: there is no other counter, no
@@ -12,36 +12,26 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include <openssl/evp.h>
+#include "ring/aead.h"
 
-#include "ring/status.h"
-
-#define NET_SEAL_KEY 32
-#define NET_SEAL_TAG 16
+#define NET_SEAL_KEY AEAD_KEY
+#define NET_SEAL_TAG AEAD_TAG
 #define NET_SEAL_RECORDS ((uint64_t)1 << 32)
-
-enum net_cipher {
-    NET_CIPHER_CHACHA, /* ChaCha20-Poly1305 */
-    NET_CIPHER_AES,    /* AES-256-GCM: where both processors have AES, so that it takes constant time */
-};
 
 /* One direction of a connection. */
 struct net_seal {
-    EVP_CIPHER_CTX *context;
+    struct aead *aead;
     uint64_t number; /* of the next record */
 };
 
-/* Whether this processor has instructions for AES and GCM. */
-bool net_seal_has_aes(void);
-
-/* sealing: this is the sending side. The key may be wiped afterwards. */
-STATUS_MUST_USE enum status net_seal_init(struct net_seal *out, enum net_cipher cipher,
+/* AES-256-GCM is for connections of which both ends have AES (aead_has_aes), so that it takes constant time. sealing: this is the sending side. The key may be wiped afterwards. */
+STATUS_MUST_USE enum status net_seal_init(struct net_seal *out, enum aead_cipher cipher,
                                           const unsigned char key[NET_SEAL_KEY], bool sealing);
 /* Wipes the key. */
 void net_seal_clear(struct net_seal *seal);
 
 /* Seals one record piece by piece: begin, add any number of times, end. What is in bound is verified with it, but not in it.
- * False: libcrypto failed, or the key has sealed all it may; the connection is of no use any more. */
+ * False: the library failed, or the key has sealed all it may; the connection is of no use any more. */
 bool net_seal_begin(struct net_seal *seal, const void *bound, size_t bytes);
 bool net_seal_add(struct net_seal *seal, void *out, const void *in, size_t bytes);
 bool net_seal_end(struct net_seal *seal, unsigned char tag[NET_SEAL_TAG]);

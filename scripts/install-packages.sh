@@ -12,6 +12,9 @@ case ${1:-} in --help | -h) show_help ;; esac
 packages="gcc libc6-dev make autoconf automake libtool pkg-config check libzmq3-dev liblmdb-dev libsodium-dev
 libopenblas-dev libjansson-dev libutf8proc-dev libconfig-dev libssl-dev"
 
+# Intel and AMD alone; Trefoil does without it elsewhere.
+[ "$(dpkg --print-architecture 2>/dev/null)" != amd64 ] || packages="$packages libipsec-mb-dev"
+
 command -v dpkg-query >/dev/null 2>&1 ||
     fail "this is no Debian system: install by hand what corresponds to $packages"
 

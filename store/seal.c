@@ -1,27 +1,17 @@
 #include "store/seal.h"
 
-#include <limits.h>
 #include <string.h>
 
-#include <openssl/evp.h>
 #include <sodium.h>
 
+#include "ring/aead.h"
+
 #define RANDOM_BYTES 24
-#define TAG_BYTES 16
-#define NONCE_BYTES 12
+#define TAG_BYTES AEAD_TAG
 #define HEAD_BYTES (RANDOM_BYTES + 8)
 
 _Static_assert(STORE_OVERHEAD_BYTES == HEAD_BYTES + TAG_BYTES, "overhead of a chunk");
-_Static_assert(STORE_KEY_BYTES == 32, "key of the cipher");
-_Static_assert(STORE_CHUNK_BYTES < INT_MAX, "libcrypto counts a chunk in an int");
-
-static EVP_CIPHER *cipher;
-static pthread_once_t once = PTHREAD_ONCE_INIT;
-
-static void fetch_cipher(void)
-{
-    cipher = EVP_CIPHER_fetch(NULL, "AES-256-GCM", NULL);
-}
+_Static_assert(STORE_KEY_BYTES == AEAD_KEY, "key of the cipher");
 
 static void value_key(unsigned char key[STORE_KEY_BYTES], const struct store_content *content,
                       struct store_place place, const unsigned char *random)
@@ -41,62 +31,50 @@ static void value_key(unsigned char key[STORE_KEY_BYTES], const struct store_con
     sodium_memzero(&state, sizeof state);
 }
 
-/* NULL without memory. */
-static EVP_CIPHER_CTX *begin(const struct store_content *content, struct store_place place,
-                             const unsigned char *random, int sealing)
+/* Of a value, whose key is used for nothing else: the nonce is zero. */
+static enum status begin(struct aead **out, const struct store_content *content, struct store_place place,
+                         const unsigned char *random, bool sealing)
 {
-    static const unsigned char nonce[NONCE_BYTES];
+    static const unsigned char nonce[AEAD_NONCE];
     unsigned char key[STORE_KEY_BYTES];
-    if (pthread_once(&once, fetch_cipher) != 0 || !cipher)
-        return NULL;
-    EVP_CIPHER_CTX *context = EVP_CIPHER_CTX_new();
     value_key(key, content, place, random);
-    if (context && EVP_CipherInit_ex2(context, cipher, key, nonce, sealing, NULL) != 1) {
-        EVP_CIPHER_CTX_free(context);
-        context = NULL;
-    }
+    enum status status = aead_new(out, AEAD_AES, key, sealing);
     sodium_memzero(key, sizeof key);
-    return context;
-}
-
-static enum status no_cipher(void)
-{
-    return status_fail(STATUS_MEMORY, "AES-256-GCM of libcrypto could not be set up");
+    if (status == STATUS_OK && !aead_begin(*out, nonce, NULL, 0)) {
+        aead_free(out);
+        status = status_fail(STATUS_MEMORY, "AES-256-GCM could not be set up");
+    }
+    return status;
 }
 
 enum status store_seal(unsigned char *out, const struct store_content *content, struct store_place place,
                        const void *data, size_t bytes)
 {
-    int done = 0;
+    struct aead *aead = NULL;
     randombytes_buf(out, RANDOM_BYTES);
     store_put64(out + RANDOM_BYTES, place.total);
-    EVP_CIPHER_CTX *context = begin(content, place, out, 1);
+    enum status status = begin(&aead, content, place, out, true);
+    if (status != STATUS_OK)
+        return status;
     unsigned char *to = out + HEAD_BYTES;
-    bool good = context != NULL;
-    if (bytes)
-        good = good && EVP_EncryptUpdate(context, to, &done, data, (int)bytes) == 1;
-    good = good && EVP_EncryptFinal_ex(context, to + bytes, &done) == 1 &&
-           EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_AEAD_GET_TAG, TAG_BYTES, to + bytes) == 1;
-    EVP_CIPHER_CTX_free(context); /* wipes the key */
-    return good ? STATUS_OK : no_cipher();
+    const bool good = aead_add(aead, to, data, bytes) && aead_seal(aead, to + bytes);
+    aead_free(&aead);
+    return good ? STATUS_OK : status_fail(STATUS_MEMORY, "AES-256-GCM failed");
 }
 
 enum status store_unseal(void *data, const struct store_content *content, struct store_place place,
                          const unsigned char *in, size_t bytes)
 {
-    unsigned char tag[TAG_BYTES], none;
-    int done = 0;
-    EVP_CIPHER_CTX *context = begin(content, place, in, 0);
-    if (!context)
-        return no_cipher();
+    unsigned char tag[TAG_BYTES];
+    struct aead *aead = NULL;
+    enum status status = begin(&aead, content, place, in, false);
+    if (status != STATUS_OK)
+        return status;
     const unsigned char *from = in + HEAD_BYTES;
     memcpy(tag, from + bytes, sizeof tag);
-    bool good = store_sealed_total(in) == place.total;
-    if (good && bytes)
-        good = EVP_DecryptUpdate(context, data, &done, from, (int)bytes) == 1;
-    good = good && EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_AEAD_SET_TAG, TAG_BYTES, tag) == 1 &&
-           EVP_DecryptFinal_ex(context, &none, &done) == 1;
-    EVP_CIPHER_CTX_free(context);
+    const bool good =
+        store_sealed_total(in) == place.total && aead_add(aead, data, from, bytes) && aead_verify(aead, tag);
+    aead_free(&aead);
     if (good)
         return STATUS_OK;
     return status_fail(STATUS_CORRUPT, "%s: item %u does not verify: it was changed or moved on the disk",

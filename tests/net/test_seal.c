@@ -8,7 +8,7 @@
 
 #include "net/road.h"
 
-static const enum net_cipher ciphers[2] = {NET_CIPHER_CHACHA, NET_CIPHER_AES};
+static const enum aead_cipher ciphers[2] = {AEAD_CHACHA, AEAD_AES};
 static unsigned char key[NET_SEAL_KEY] = {1, 2, 3};
 
 struct record {
@@ -131,7 +131,7 @@ static struct net_road_keys derive(const struct end *own, const struct end *othe
 {
     struct net_road_keys keys;
     ck_assert_int_eq(net_road_derive(&keys, &own->session, 0, other->hub->epoch, &own->secret,
-                                     other->secret.public_key, NET_CIPHER_AES),
+                                     other->secret.public_key, AEAD_AES),
                      STATUS_OK);
     return keys;
 }
@@ -173,7 +173,7 @@ START_TEST(both_ends_derive_the_same_keys_and_other_ends_other_keys)
     after = derive(&p1, &p2);
     ck_assert_mem_ne(before.p2, after.p2, NET_SEAL_KEY);
     const unsigned char none[NET_ROAD_PUBLIC] = {0};
-    ck_assert_int_eq(net_road_derive(&after, &p1.session, 0, 1, &p1.secret, none, NET_CIPHER_AES),
+    ck_assert_int_eq(net_road_derive(&after, &p1.session, 0, 1, &p1.secret, none, AEAD_AES),
                      STATUS_PEER);
     free(p1.hub);
     free(p2.hub);
