@@ -9,7 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define TARGET __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,amx-tile,amx-bf16")))
+#define TARGET __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")))
+#define TILE_TARGET __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,amx-tile,amx-bf16")))
 #define SIDE 16
 #define STEP 32   /* inner dimension of one tile */
 #define TILE 512  /* bfloat16 values of a tile */
@@ -22,18 +23,29 @@ struct packed {
     size_t capacity; /* in tiles */
 };
 
+enum unit { UNKNOWN, NONE, VECTORS, TILES };
+
+/* The fastest unit that this processor and this system have. */
+static enum unit unit(void)
+{
+    static enum unit known;
+    unsigned a, b, c, d;
+    if (known != UNKNOWN)
+        return known;
+    known = NONE;
+    if (__builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+        __builtin_cpu_supports("avx512vl") && __get_cpuid_count(7, 1, &a, &b, &c, &d) != 0 &&
+        (a >> 5 & 1) != 0) /* AVX512-BF16 */
+        known = VECTORS;
+    if (known == VECTORS && __get_cpuid_count(7, 0, &a, &b, &c, &d) != 0 && (d >> 22 & 1) != 0 &&
+        (d >> 24 & 1) != 0 && ring_amx_permitted()) /* AMX-BF16, AMX-TILE */
+        known = TILES;
+    return known;
+}
+
 bool distill_half_available(void)
 {
-    static int known; /* 1: no, 2: yes */
-    unsigned a, b, c, d;
-    if (known != 0)
-        return known == 2;
-    bool has = __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
-               __builtin_cpu_supports("avx512vl") && __get_cpuid_count(7, 0, &a, &b, &c, &d) != 0 &&
-               (d >> 22 & 1) != 0 && (d >> 24 & 1) != 0;                            /* AMX-BF16, AMX-TILE */
-    has = has && __get_cpuid_count(7, 1, &a, &b, &c, &d) != 0 && (a >> 5 & 1) != 0; /* AVX512-BF16 */
-    known = has && ring_amx_permitted() ? 2 : 1;
-    return known == 2;
+    return unit() >= VECTORS;
 }
 
 static bool reserve(struct packed *packed, size_t tiles)
@@ -125,11 +137,60 @@ TARGET static void pack(uint16_t *out, struct distill_matrix x, bool is_b, int a
     }
 }
 
-/* Four tiles of the result, all of them whole. */
-TARGET static void four(float *out, size_t bytes, const uint16_t *a, const uint16_t *b, size_t row, int steps,
-                        bool add)
+/* Eight rows of one or two tiles of the result, which are whole; columns is a constant where it is called. The tiles of the second
+ * column begin next elements after those of the first. */
+TARGET static inline __attribute__((always_inline)) void eight_rows(float *out, size_t stride, int columns,
+                                                                    const uint16_t *a, const uint16_t *b,
+                                                                    size_t next, int steps, bool add)
 {
-    float *below = (float *)((char *)out + SIDE * bytes);
+    __m512 sum[8][2];
+#pragma GCC unroll 8
+    for (int i = 0; i < 8; i++)
+#pragma GCC unroll 2
+        for (int j = 0; j < columns; j++)
+            sum[i][j] = add ? _mm512_loadu_ps(out + (size_t)i * stride + j * SIDE) : _mm512_setzero_ps();
+    for (int step = 0; step < steps; step++, a += TILE, b += TILE)
+        for (int pair = 0; pair < SIDE; pair++) {
+            __m512i right[2];
+#pragma GCC unroll 2
+            for (int j = 0; j < columns; j++)
+                right[j] = _mm512_load_si512(b + (size_t)j * next + pair * STEP);
+#pragma GCC unroll 8
+            for (int i = 0; i < 8; i++) {
+                int both; /* elements of A */
+                memcpy(&both, a + i * STEP + 2 * pair, sizeof both);
+                const __m512i left = _mm512_set1_epi32(both);
+#pragma GCC unroll 2
+                for (int j = 0; j < columns; j++)
+                    sum[i][j] = _mm512_dpbf16_ps(sum[i][j], (__m512bh)left, (__m512bh)right[j]);
+            }
+        }
+#pragma GCC unroll 8
+    for (int i = 0; i < 8; i++)
+#pragma GCC unroll 2
+        for (int j = 0; j < columns; j++)
+            _mm512_storeu_ps(out + (size_t)i * stride + j * SIDE, sum[i][j]);
+}
+
+TARGET static void four_by_vectors(float *out, size_t stride, const uint16_t *a, const uint16_t *b,
+                                   size_t row, int steps, bool add)
+{
+    for (size_t i = 0; i < 2 * SIDE; i += 8)
+        eight_rows(out + i * stride, stride, 2, a + i / SIDE * row + i % SIDE * STEP, b, row, steps, add);
+}
+
+TARGET static void one_by_vectors(float *whole, const uint16_t *a, const uint16_t *b, int steps)
+{
+    for (size_t i = 0; i < SIDE; i += 8)
+        eight_rows(whole + i * SIDE, SIDE, 1, a + i * STEP, b, 0, steps, true);
+}
+
+/* Four tiles of the result, all of them whole. */
+TILE_TARGET static void four_by_tiles(float *out, size_t stride, const uint16_t *a, const uint16_t *b,
+                                      size_t row, int steps, bool add)
+{
+    const size_t bytes = stride * sizeof *out;
+    float *below = out + SIDE * stride;
     if (add) {
         _tile_loadd(0, out, bytes);
         _tile_loadd(1, out + SIDE, bytes);
@@ -157,13 +218,8 @@ TARGET static void four(float *out, size_t bytes, const uint16_t *a, const uint1
     _tile_stored(3, below + SIDE, bytes);
 }
 
-/* One tile at the edge, by way of a whole one. */
-TARGET static void one(float *out, size_t stride, int rows, int columns, const uint16_t *a, const uint16_t *b,
-                       int steps, bool add)
+TILE_TARGET static void one_by_tiles(float *whole, const uint16_t *a, const uint16_t *b, int steps)
 {
-    float whole[SIDE * SIDE] __attribute__((aligned(64))) = {0};
-    for (int i = 0; i < rows && add; i++)
-        memcpy(whole + i * SIDE, out + (size_t)i * stride, (size_t)columns * sizeof *out);
     _tile_loadd(0, whole, 64);
     for (int i = 0; i < steps; i++, a += TILE, b += TILE) {
         _tile_loadd(4, a, 64);
@@ -171,6 +227,16 @@ TARGET static void one(float *out, size_t stride, int rows, int columns, const u
         _tile_dpbf16ps(0, 4, 6);
     }
     _tile_stored(0, whole, 64);
+}
+
+/* One tile at the edge, by way of a whole one. */
+static void one(float *out, size_t stride, int rows, int columns, const uint16_t *a, const uint16_t *b,
+                int steps, bool add)
+{
+    float whole[SIDE * SIDE] __attribute__((aligned(64))) = {0};
+    for (int i = 0; i < rows && add; i++)
+        memcpy(whole + i * SIDE, out + (size_t)i * stride, (size_t)columns * sizeof *out);
+    (unit() == TILES ? one_by_tiles : one_by_vectors)(whole, a, b, steps);
     for (int i = 0; i < rows; i++)
         memcpy(out + (size_t)i * stride, whole + i * SIDE, (size_t)columns * sizeof *out);
 }
@@ -196,7 +262,7 @@ static void square(const struct product *p, int row, int column, int step, int s
     float *out = p->out + (ptrdiff_t)row * p->stride + column;
     bool add = p->add || step > 0;
     if (row + 2 * SIDE <= p->m && column + 2 * SIDE <= p->n) {
-        four(out, (size_t)p->stride * sizeof *out, a, b, line, steps, add);
+        (unit() == TILES ? four_by_tiles : four_by_vectors)(out, (size_t)p->stride, a, b, line, steps, add);
         return;
     }
     for (int i = 0; i < 2 && row + i * SIDE < p->m; i++)
@@ -210,11 +276,14 @@ static void square(const struct product *p, int row, int column, int step, int s
 static void job(const struct product *p, int row, int column)
 {
     int last = smaller(row + HEIGHT * SIDE, p->m);
-    ring_amx_begin();
+    const bool tiles = unit() == TILES;
+    if (tiles)
+        ring_amx_begin();
     for (int step = 0; step < p->steps; step += DEPTH)
         for (int at = row; at < last; at += 2 * SIDE)
             square(p, at, column, step, smaller(DEPTH, p->steps - step));
-    ring_amx_end();
+    if (tiles)
+        ring_amx_end();
 }
 
 bool distill_half_gemm(float *out, int stride, int m, int n, int k, struct distill_matrix a,

@@ -1,8 +1,9 @@
-/* Matrix products in bfloat16 on AMX tiles: operands are rounded to 8 significant bits, sums are float.
+/* Matrix products in bfloat16 on AMX tiles, or in AVX-512 registers (AVX512-BF16): operands are rounded to 8 significant bits, sums
+ * are float. Both multiply the same packed operands.
  *
  * Training tolerates it (mixed precision, as on GPUs: the weights and moments stay float), and it is several
  * times as fast as float products. Used for the linear layers of a training step if the user asks for it and
- * the processor has AMX-BF16; evaluation is always float.
+ * the processor has either; evaluation is always float.
  *
  * A tile is 1 KiB: of A, 16 rows of 32 successive elements of the inner dimension; of B, 16 pairs of the
  * inner dimension by 16 columns. Both operands are packed into tiles first; each 32-bit pair keeps its place,

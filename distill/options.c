@@ -39,8 +39,8 @@ static const struct argp_option entries[] = {
     {"weight-decay", KEY_WEIGHT_DECAY, "X", 0, "Decoupled weight decay (0.01)", 4},
     {"clip", KEY_CLIP, "NORM", 0, "Largest norm of a gradient, 0 for any (1)", 4},
     {"precision", KEY_PRECISION, "KIND", 0,
-     "float, or bf16: products of training steps in bfloat16 where the processor has AMX, several times as "
-     "fast "
+     "float, or bf16: products of training steps in bfloat16 where the processor has AMX or AVX512-BF16, about "
+     "twice as fast or more "
      "(float)",
      4},
     {"seed", 's', "N", 0, "Same seed, same run (1)", 4},
