@@ -105,8 +105,9 @@ class Classifier(nn.Module):
 
     def forward(self, ids, types, mask):
         """-> logits [B, L], embeddings, hidden states of the layers, scores of the layers"""
-        places = torch.arange(ids.shape[1], device=ids.device)[None]
-        embedded = x = self.drop(self.norm(self.word(ids) + self.position(places) + self.token_type(types)))
+        kinds = torch.arange(self.token_type.num_embeddings, device=ids.device)
+        type_rows = (types[:, :, None] == kinds).float() @ self.token_type.weight  # a product is faster than a look-up here
+        embedded = x = self.drop(self.norm(self.word(ids) + self.position.weight[: ids.shape[1]] + type_rows))
         hidden, scores = [], []
         for layer in self.layer:
             x, s = layer(x, mask)
@@ -118,8 +119,8 @@ class Classifier(nn.Module):
 
 def spread_loss(model, mask, weight=0.01, limit=8.0):
     """The price on rows too wide for fixed point (distill/loss.h), for the last forward pass."""
-    rows = [width for layer in model.layer for width in layer.widths]
-    return weight / len(mask) * sum(((width / limit).log().clamp_min(0) ** 2 * mask).sum() for width in rows)
+    rows = torch.stack([width for layer in model.layer for width in layer.widths])
+    return weight / len(mask) * ((rows / limit).log().clamp_min(0) ** 2 * mask).sum()
 
 
 def labels_of(config):
@@ -174,11 +175,12 @@ def read_tensors(path):
     return tensors
 
 
-def write_tensors(path, tensors):
+def write_tensors(path, tensors, kind="f32"):
     header, blobs, at = {"__metadata__": {"format": "pt"}}, [], 0
     for name, tensor in tensors.items():
-        blob = tensor.detach().to("cpu", torch.float32).contiguous().view(torch.uint8).flatten().numpy().tobytes()
-        header[name] = {"dtype": "F32", "shape": list(tensor.shape), "data_offsets": [at, at + len(blob)]}
+        plain = tensor.detach().to("cpu", DTYPES[kind.upper()]).contiguous()
+        blob = plain.view(torch.uint8).flatten().numpy().tobytes()
+        header[name] = {"dtype": kind.upper(), "shape": list(tensor.shape), "data_offsets": [at, at + len(blob)]}
         at += len(blob)
         blobs.append(blob)
     text = json.dumps(header).encode()
@@ -197,25 +199,47 @@ def read_config(folder):
         return json.load(file)
 
 
-def read_folder(folder, changes=None):
-    """A Classifier with the weights of a folder; changes to its config make it a student of another kind."""
-    config = read_config(folder) | (changes or {})
+def new(config):
+    """A Classifier that knows nothing: normal weights of deviation 0.02, as distill_weights_random."""
     model = Classifier(config)
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if name.endswith("bias"):
+                weight.zero_()
+            elif "norm" not in name and "quad" not in name:
+                weight.normal_(0, 0.02)
+    return model
+
+
+def read_folder(folder, config=None):
+    """A Classifier with the weights of a folder; another config makes it a student of another kind, or of another task."""
+    config = config or read_config(folder)
+    model = new(config)
     tensors = read_tensors(os.path.join(folder, "model.safetensors"))
     state = model.state_dict()
     for theirs, ours in names(config):
-        if theirs in tensors:
+        if theirs in tensors and (tensors[theirs].shape == state[ours].shape or not ours.startswith("head")):
             state[ours].copy_(tensors[theirs])
     return model
 
 
-def write_folder(model, folder):
+def set_dropout(model, hidden, attention):
+    for part in model.modules():
+        if isinstance(part, Attention):
+            part.drop.p = attention
+        elif isinstance(part, (Layer, Classifier)):
+            part.drop.p = hidden
+
+
+def write_folder(model, folder, kind="f32"):
     os.makedirs(folder, exist_ok=True)
     state = model.state_dict()
     prefix = {ours: theirs if theirs.startswith("classifier") else "bert." + theirs for theirs, ours in names(model.config)}
-    write_tensors(os.path.join(folder, "model.safetensors"), {prefix[ours]: state[ours] for _, ours in names(model.config)})
+    tensors = {prefix[ours]: state[ours] for _, ours in names(model.config)}
+    write_tensors(os.path.join(folder, "model.safetensors"), tensors, kind)
+    about = {"architectures": ["BertForSequenceClassification"], "torch_dtype": "float16" if kind == "f16" else "float32"}
     with open(os.path.join(folder, "config.json"), "w", encoding="utf-8") as file:
-        json.dump(model.config | {"architectures": ["BertForSequenceClassification"], "torch_dtype": "float32"}, file, indent=2)
+        json.dump(model.config | about, file, indent=2)
 
 
 def layer_loss(student, teacher, mask):
@@ -229,8 +253,8 @@ def layer_loss(student, teacher, mask):
 
     n_tokens, n_pairs = tokens.sum() * wide, pairs.sum() * heads
     embedding = mse(student[1], teacher[1], tokens, n_tokens)
-    hidden = sum(mse(a, b, tokens, n_tokens) for a, b in zip(student[2], teacher[2]))
-    score = sum(mse(a, b, pairs, n_pairs) for a, b in zip(student[3], teacher[3]))
+    hidden = mse(torch.stack(student[2]), torch.stack(teacher[2]), tokens, n_tokens)
+    score = mse(torch.stack(student[3]), torch.stack(teacher[3]), pairs, n_pairs)
     return embedding, hidden, score
 
 
