@@ -254,6 +254,14 @@ static bool due(const struct progress *p, const struct distill_phase *phase)
     return step * times / per_epoch != (step - 1) * times / per_epoch;
 }
 
+/* Whether the phase begins with a model that no evaluation has seen: the layers' phase leaves one that answers, and it may be the best. */
+static bool begins_unseen(const struct progress *p)
+{
+    const struct distill_phase *phase = &p->run->phase[p->position.phase];
+    return p->position.step == 0 && p->position.phase > 0 && phase[-1].objective == DISTILL_LAYERS &&
+           phase->objective != DISTILL_LAYERS;
+}
+
 static enum status run_phase(struct progress *p)
 {
     const struct distill_run *run = p->run;
@@ -266,6 +274,8 @@ static enum status run_phase(struct progress *p)
         status = distill_trainer_ask_teacher(&p->trainer);
     if (p->position.step == 0)
         distill_adamw_reset(&p->trainer.adamw);
+    if (status == STATUS_OK && begins_unseen(p))
+        status = evaluate(p, phase);
     while (status == STATUS_OK && p->position.step < steps) {
         status = one_step(p, phase, &report);
         if (status == STATUS_OK && (p->position.step % run->log_steps == 0 || p->position.step == steps)) {
@@ -320,7 +330,7 @@ static enum status start(struct progress *p, struct distill_weights *weights)
 {
     const struct distill_run *run = p->run;
     if (run->half && !distill_half_available())
-        return status_fail(STATUS_INPUT, "--precision bf16: this processor has no AMX-BF16; use float");
+        return status_fail(STATUS_INPUT, "--precision bf16: this processor has neither AMX-BF16 nor AVX512-BF16; use float");
     make_fingerprint(p, weights);
     enum status status = distill_trainer_init(&p->trainer, run, weights);
     if (status != STATUS_OK)

@@ -276,6 +276,9 @@ class Run:
         since, tokens, all_tokens, clock = 0, 0, 0, time.monotonic()
         torch.set_float32_matmul_precision("high")
         self.student.train()
+        if number > 0 and self.accelerator.is_main_process:
+            self.evaluate(phase, 0.0, 0)  # what the layers' phase leaves may be the best
+            self.student.train()
         for step in range(steps):
             epoch, at = divmod(step, per_epoch)
             if at == 0:

@@ -383,6 +383,21 @@ START_TEST(a_distilled_student_answers_like_its_teacher)
 }
 END_TEST
 
+START_TEST(what_the_first_stage_leaves_may_be_the_best)
+{
+    struct distill_outcome out;
+    train_teacher();
+    make_student(MODEL_QUAD, MODEL_2QUAD, false);
+    now.evaluations = 0;
+    now.run.phase[1].epochs = 1;
+    now.run.phase[1].rate.peak = 0; /* nothing changes any more: the earlier of two equal ones is kept */
+    must(distill_train(&out, &now.weights, &now.run));
+    ck_assert_int_eq(now.evaluations, 2);
+    ck_assert_uint_eq(out.best_phase, 1);
+    ck_assert_uint_eq(out.best_step, 0);
+}
+END_TEST
+
 START_TEST(a_distillation_stopped_in_its_second_stage_goes_on_to_the_same_result)
 {
     struct distill_outcome out;
@@ -392,7 +407,7 @@ START_TEST(a_distillation_stopped_in_its_second_stage_goes_on_to_the_same_result
     uint64_t first = digest_of_weights();
     keep_folder("again");
     now.evaluations = 0;
-    now.stop_at = 1; /* only the second stage measures */
+    now.stop_at = 2; /* only the second stage measures, first what the stage before leaves */
     make_student(MODEL_QUAD, MODEL_2QUAD, false);
     ck_assert_int_eq(distill_train(&out, &now.weights, &now.run), STATUS_STOPPED);
     now.stop = 0;
@@ -474,6 +489,7 @@ int main(void)
     tcase_add_test(cases, a_full_disk_leaves_the_last_good_checkpoint);
     tcase_add_test(cases, a_loss_that_is_no_number_stops_the_run_and_names_the_step);
     tcase_add_test(cases, a_distilled_student_answers_like_its_teacher);
+    tcase_add_test(cases, what_the_first_stage_leaves_may_be_the_best);
     tcase_add_test(cases, a_distillation_stopped_in_its_second_stage_goes_on_to_the_same_result);
     tcase_add_test(cases, products_in_bfloat16_are_near_those_in_float);
     tcase_add_test(cases, an_epoch_has_every_example_once);
