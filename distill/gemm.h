@@ -22,7 +22,7 @@ void distill_threads_set(int threads);
 int distill_threads(void);
 
 /* Whether large products may be rounded to bfloat16 (distill/half.h). false at first. Returns what was set
- * before. Has no effect where the processor lacks AMX-BF16. */
+ * before. Has no effect where the processor lacks AMX-BF16 and AVX512-BF16. */
 bool distill_half_set(bool on);
 bool distill_half(void);
 

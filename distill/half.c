@@ -32,15 +32,15 @@ static enum unit unit(void)
     unsigned a, b, c, d;
     if (known != UNKNOWN)
         return known;
-    known = NONE;
+    enum unit best = NONE;
     if (__builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
         __builtin_cpu_supports("avx512vl") && __get_cpuid_count(7, 1, &a, &b, &c, &d) != 0 &&
         (a >> 5 & 1) != 0) /* AVX512-BF16 */
-        known = VECTORS;
-    if (known == VECTORS && __get_cpuid_count(7, 0, &a, &b, &c, &d) != 0 && (d >> 22 & 1) != 0 &&
+        best = VECTORS;
+    if (best == VECTORS && __get_cpuid_count(7, 0, &a, &b, &c, &d) != 0 && (d >> 22 & 1) != 0 &&
         (d >> 24 & 1) != 0 && ring_amx_permitted()) /* AMX-BF16, AMX-TILE */
-        known = TILES;
-    return known;
+        best = TILES;
+    return known = best;
 }
 
 bool distill_half_available(void)

@@ -254,7 +254,8 @@ static bool due(const struct progress *p, const struct distill_phase *phase)
     return step * times / per_epoch != (step - 1) * times / per_epoch;
 }
 
-/* Whether the phase begins with a model that no evaluation has seen: the layers' phase leaves one that answers, and it may be the best. */
+/* Whether the phase begins with a model that no evaluation has seen: the layers' phase leaves one that answers, and it may be
+ * the best. */
 static bool begins_unseen(const struct progress *p)
 {
     const struct distill_phase *phase = &p->run->phase[p->position.phase];

@@ -24,7 +24,8 @@ struct net_seal {
     uint64_t number; /* of the next record */
 };
 
-/* AES-256-GCM is for connections of which both ends have AES (aead_has_aes), so that it takes constant time. sealing: this is the sending side. The key may be wiped afterwards. */
+/* AES-256-GCM is for connections of which both ends have AES (aead_has_aes), so that it takes constant time. sealing: this is the
+ * sending side. The key may be wiped afterwards. */
 STATUS_MUST_USE enum status net_seal_init(struct net_seal *out, enum aead_cipher cipher,
                                           const unsigned char key[NET_SEAL_KEY], bool sealing);
 /* Wipes the key. */

@@ -167,7 +167,7 @@ static enum status load_dealer(struct loaded *l, const struct ring_seed seeds[2]
     for (size_t j = 0; status == STATUS_OK && j < n; j++)
         l1[j] += l2[j];
     if (status == STATUS_OK && w->kind == WEIGHT_MATRIX)
-        status = pack(&l->dealer[i].matrix, w, l1);
+        status = pack_small(&l->dealer[i].matrix, w, l1);
     if (status == STATUS_OK && w->kind != WEIGHT_MATRIX) {
         l->dealer[i].vector = l1;
         l1 = NULL;

@@ -121,12 +121,18 @@ static bool has_manager(void)
 
 static bool imb_begin(struct aead *aead, const unsigned char *nonce, const void *bound, size_t bytes)
 {
+    if (bound == NULL &&
+        bytes != 0) /* which the library would pass over in silence, and go on with the message before */
+        return false;
+    memset(&aead->state, 0, sizeof aead->state);
     IMB_AES256_GCM_INIT(manager, &aead->key, &aead->state, nonce, bound, bytes);
     return true;
 }
 
 static bool imb_add(struct aead *aead, void *out, const void *in, size_t bytes)
 {
+    if (bytes != 0 && (out == NULL || in == NULL))
+        return false;
     if (bytes != 0 && aead->sealing)
         IMB_AES256_GCM_ENC_UPDATE(manager, &aead->key, &aead->state, out, in, bytes);
     else if (bytes != 0)
@@ -144,7 +150,9 @@ static bool imb_verify(struct aead *aead, const unsigned char *tag)
 {
     unsigned char wanted[AEAD_TAG];
     IMB_AES256_GCM_DEC_FINALIZE(manager, &aead->key, &aead->state, wanted, AEAD_TAG);
-    return sodium_memcmp(wanted, tag, AEAD_TAG) == 0;
+    const bool equal = sodium_memcmp(wanted, tag, AEAD_TAG) == 0;
+    sodium_memzero(wanted, sizeof wanted); /* the right tag of what may be a forgery */
+    return equal;
 }
 
 static const struct library libipsec_mb = {"libIPSec_MB", imb_begin, imb_add, imb_seal, imb_verify};

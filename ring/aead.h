@@ -37,9 +37,9 @@ STATUS_MUST_USE enum status aead_new(struct aead **out, enum aead_cipher cipher,
 /* Wipes the key. Takes NULL. */
 void aead_free(struct aead **aead);
 
-/* One message piece by piece: begin, add any number of times, then seal or verify. What is in bound is authenticated, but not in the
- * message. out and in are the same place or apart. False: the library failed; verify: or the message is not what was sealed, and what
- * stands in out must not be used. */
+/* One message piece by piece: begin, add any number of times, then seal or verify. What is in bound is authenticated, but not
+ * in the message. out and in are the same place or apart. False: the library failed, or something is NULL that may not be;
+ * verify: or the message is not what was sealed, and what stands in out must not be used. */
 bool aead_begin(struct aead *aead, const unsigned char nonce[AEAD_NONCE], const void *bound, size_t bytes);
 bool aead_add(struct aead *aead, void *out, const void *in, size_t bytes);
 bool aead_seal(struct aead *aead, unsigned char tag[AEAD_TAG]);

@@ -41,8 +41,8 @@ const char *ring_gemm_name(enum ring_gemm_kernel kernel);
  * afterwards. */
 STATUS_MUST_USE enum status ring_gemm_pack(struct ring_gemm_matrix **out, enum ring_gemm_kernel kernel,
                                            size_t k, size_t n, const int64_t *b, size_t ldb, bool transposed);
-/* The same in at most about eight bytes an element, for a matrix that is multiplied rarely or with many rows: a kernel that wants more
- * makes it anew for each product, which with 128 rows costs a fifth. */
+/* The same in at most about eight bytes an element, for a matrix that is multiplied rarely or with many rows: a kernel that wants
+ * more makes it anew for each product, which with 128 rows costs a fifth. */
 STATUS_MUST_USE enum status ring_gemm_pack_small(struct ring_gemm_matrix **out, enum ring_gemm_kernel kernel, size_t k, size_t n,
                                                  const int64_t *b, size_t ldb, bool transposed);
 void ring_gemm_close(struct ring_gemm_matrix **matrix);
@@ -62,9 +62,9 @@ STATUS_MUST_USE enum status ring_gemm_narrow(const struct ring_narrow *end, size
  * NULL: no more. For measuring; costs nothing while it is off. */
 void ring_gemm_watch(double *seconds);
 
-/* Byte products a second of the unit that a kernel multiplies with, on this thread, measured for about so many seconds by a loop that
- * only multiplies; 0 where there is none, and for the portable kernel. 49 (amx) or 18 (vnni) of them make one ring product. The clock
- * depends on what else runs: for the peak at the clock that a kernel has, take a slice of 0.0001 s right after the kernel. */
+/* Byte products a second of the unit that a kernel multiplies with, on this thread, measured for about so many seconds by a loop
+ * that only multiplies; 0 where there is none, and for the portable kernel. 49 (amx) or 18 (vnni) of them make one ring product.
+ * The clock depends on what else runs: for the peak at the clock that a kernel has, take a slice of 0.0001 s right after the kernel. */
 double ring_gemm_peak(enum ring_gemm_kernel kernel, double seconds);
 
 /* The same by three loops in 128-bit integers; the definition. b is [k][n], rows ldb apart. */

@@ -189,12 +189,9 @@ static enum status multiply(struct ring_wide c, size_t ldc, size_t m, const int6
         return status_fail(STATUS_MEMORY, "no memory to multiply %zu x %zu by %zu x %zu", m, b->k, b->k,
                            b->n);
     p.work = (char *)p.limbs + limbs_bytes;
-    if (p.threads == 1)
-        all_rounds(&p);
-    else {
+    /* Also for one thread: inside a parallel region of the caller's, loops must not be shared with its team. */
 #pragma omp parallel num_threads(p.threads)
-        all_rounds(&p);
-    }
+    all_rounds(&p);
     return STATUS_OK;
 }
 

@@ -50,8 +50,8 @@ void *gemm_allocate(size_t bytes);
 /* Bytes of the calling thread for the duration of one product, aligned to GEMM_ALIGNMENT; NULL if there is no
  * memory. The next call of this thread gives the same bytes again.
  *
- * What is in them is secret: limbs of A and partial results. They stay allocated, since mapping and wiping
- * them for every attention head would cost as much as the product, and are wiped when they grow and when the
+ * What is in them is secret: limbs or remainders of A, perhaps of B, and partial results. They stay allocated, since mapping and
+ * wiping them for every attention head would cost as much as the product, and are wiped when they grow and when the
  * thread ends. They never hold more than the operands of the last product, which the party holds anyway. */
 void *gemm_scratch(size_t bytes);
 

@@ -233,12 +233,9 @@ static enum status multiply(struct ring_wide c, size_t ldc, size_t m, const int6
     p.work = (char *)p.left + left_bytes;
     for (size_t step = 0; step < p.steps; step += depth) {
         const struct slice s = {step, gemm_min(depth, p.steps - step)};
-        if (threads == 1)
-            share(&p, &s);
-        else {
+        /* Also for one thread: inside a parallel region of the caller's, loops must not be shared with its team. */
 #pragma omp parallel num_threads(threads)
-            share(&p, &s);
-        }
+        share(&p, &s);
     }
     return STATUS_OK;
 }

@@ -10,7 +10,8 @@
  *
  * (Chinese remainders; v_i is a factor of the packed B.) The result is formed modulo 2^80 only. q is exact: the sum lies within
  * |z| / M < 2^138 / 2^140.4 < 0.19 of a whole number, and is formed as 18 integers floor(2^7 x_i / m_i), of which each may be too
- * small by 1; with 9 added, half of what they lose at most, it is off by at most 9 / 128, and 0.19 + 0.07 < 1 / 2.
+ * small by 1 (and that 2^59 / m_i is rounded costs 2^-23 more); with 9 added, half of what they lose at most, it is off by at
+ * most 9 / 128 or so, and 0.19 + 0.08 < 1 / 2.
  *
  * vpdpbusd multiplies unsigned by signed bytes. Remainders of B are 0..m-1, those of A centred, -m/2..m/2:
  *
@@ -72,13 +73,13 @@ const struct gemm_vnni_constants *gemm_vnni_constants(void);
 /* out: a tile of up to 8 rows of A, [18][groups][8][4]; depth elements of each row exist from a on, steps * 8 are made. */
 void gemm_vnni_pack_rows(int8_t *out, size_t steps, const int64_t *a, size_t lda, size_t rows, size_t depth);
 
-/* out: the columns first..first + 16 of a panel of width columns, of which columns exist; b points to the first of them. out points to
- * the panel. */
+/* out: the columns first..first + 16 of a panel of width columns, of which columns exist; b points to the first of them. out points
+ * to the panel. */
 void gemm_vnni_pack_columns(uint8_t *out, size_t width, size_t first, size_t steps, const int64_t *b,
                             size_t ldb, size_t columns, size_t depth, bool transposed);
 
-/* sums [8][width], rows stride apart: one tile of C modulo one m. a [groups][8][4], b [groups][width][4]; width is 16, 32 or 48. Begins
- * with bias. */
+/* sums [8][width], rows stride apart: one tile of C modulo one m. a [groups][8][4], b [groups][width][4]; width is 16, 32 or 48.
+ * Begins with bias. */
 void gemm_vnni_multiply(uint32_t *sums, size_t stride, size_t width, const int8_t *a, const uint8_t *b,
                         size_t groups, int32_t bias);
 

@@ -32,8 +32,8 @@ GEMM_VNNI_TARGET static inline struct reduction reduction(const struct gemm_vnni
 
 /* The remainder of 16 elements: centred if is_signed, else 0..m-1. The weighted sum of eight bytes is below 8 * 255 * 128 + m <
  * 2^18.1, exact as a float; its quotient by m is off by less than 2^-12, where 1 / (2 m) >= 2^-9 separates it from the next
- * rounding. (m = 256 alone meets a quotient of one half: either rounding gives the same byte.) The low 16 bits of quotient + MAGIC are
- * the quotient; multiplied by -m and added, with 0 for the upper 16. */
+ * rounding. (m = 256 alone meets a quotient of one half: either rounding gives the same byte.) The low 16 bits of quotient + MAGIC
+ * are the quotient; multiplied by -m and added, with 0 for the upper 16. */
 GEMM_VNNI_TARGET static inline __m512i remainder_of(const struct reduction *r, __m512i low, __m512i high,
                                                     bool is_signed)
 {
@@ -136,9 +136,9 @@ GEMM_VNNI_TARGET void gemm_vnni_pack_columns(uint8_t *out, size_t width, size_t 
             transpose(y, b + at + 8 * ldb, ldb, right, rest);
         } else
             for (size_t k = 0; k < VNNI_STEP; k++) {
-                const int64_t *row = b + (at + k) * ldb;
-                x[k] = k < rest ? columns_of(row, left) : _mm512_setzero_si512();
-                y[k] = k < rest && right > 0 ? columns_of(row + 8, right) : _mm512_setzero_si512();
+                x[k] = k < rest ? columns_of(b + (at + k) * ldb, left) : _mm512_setzero_si512();
+                y[k] = k < rest && right > 0 ? columns_of(b + (at + k) * ldb + 8, right)
+                                             : _mm512_setzero_si512();
             }
         for (size_t group = 0; group < 2; group++) {
             struct quad q;

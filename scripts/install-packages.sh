@@ -12,9 +12,6 @@ case ${1:-} in --help | -h) show_help ;; esac
 packages="gcc libc6-dev make autoconf automake libtool pkg-config check libzmq3-dev liblmdb-dev libsodium-dev
 libopenblas-dev libjansson-dev libutf8proc-dev libconfig-dev libssl-dev"
 
-# Intel and AMD alone; Trefoil does without it elsewhere.
-[ "$(dpkg --print-architecture 2>/dev/null)" != amd64 ] || packages="$packages libipsec-mb-dev"
-
 command -v dpkg-query >/dev/null 2>&1 ||
     fail "this is no Debian system: install by hand what corresponds to $packages"
 
@@ -23,6 +20,7 @@ is_installed() {
 }
 
 missing=
+optional=
 for package in $packages; do
     # pkgconf stands in for pkg-config.
     if [ "$package" = pkg-config ] && command -v pkg-config >/dev/null 2>&1; then
@@ -30,11 +28,18 @@ for package in $packages; do
     fi
     is_installed "$package" || missing="$missing $package"
 done
-[ -n "$missing" ] || exit 0
+# For Intel and AMD processors; Trefoil is slower, but whole without it.
+if [ "$(dpkg --print-architecture)" = amd64 ] && ! is_installed libipsec-mb-dev; then
+    optional=libipsec-mb-dev
+fi
+[ -n "$missing$optional" ] || exit 0
 
 as_root=
 if [ "$(id -u)" -ne 0 ]; then
-    command -v sudo >/dev/null 2>&1 || fail "neither root nor sudo: ask an administrator to install$missing"
+    if ! command -v sudo >/dev/null 2>&1; then
+        [ -z "$missing" ] && exit 0
+        fail "neither root nor sudo: ask an administrator to install$missing"
+    fi
     as_root=sudo
 fi
 
@@ -42,17 +47,24 @@ apt() {
     $as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -y -o Acquire::Retries=3 -o DPkg::Lock::Timeout=300 "$@"
 }
 
-echo "installing$missing"
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
-try=1
-# shellcheck disable=SC2086 # names, to be split
-# Package lists may be missing or out of date, and mirrors fail at times.
-until apt update >"$log" 2>&1 && apt install --no-install-recommends $missing >>"$log" 2>&1; do
-    if [ "$try" -ge 3 ]; then
-        tail -n 20 "$log" >&2
-        fail "could not install$missing"
-    fi
-    try=$((try + 1))
-    sleep 5
-done
+if [ -n "$missing" ]; then
+    echo "installing$missing"
+    try=1
+    # shellcheck disable=SC2086 # names, to be split
+    # Package lists may be missing or out of date, and mirrors fail at times.
+    until apt update >"$log" 2>&1 && apt install --no-install-recommends $missing >>"$log" 2>&1; do
+        if [ "$try" -ge 3 ]; then
+            tail -n 20 "$log" >&2
+            fail "could not install$missing"
+        fi
+        try=$((try + 1))
+        sleep 5
+    done
+fi
+if [ -n "$optional" ] && apt-cache show "$optional" >/dev/null 2>&1; then
+    echo "installing $optional"
+    apt install --no-install-recommends "$optional" >"$log" 2>&1 ||
+        echo "$optional could not be installed: sealing will be slower"
+fi

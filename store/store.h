@@ -13,7 +13,7 @@
  * still being filled belongs to its handle: burnt, it can never become ready. A taken bundle belongs to its
  * handle too: a later take does not disturb it.
  *
- * At rest: values are sealed (AES-256-GCM, libcrypto) under keys made of the key of their bundle, its full
+ * At rest: values are sealed (AES-256-GCM, ring/aead.h) under keys made of the key of their bundle, its full
  * name and their place (store/seal.h). LMDB keeps deleted bytes in its file, so the keys live outside it, in
  * PATH/keys/, one file each, mode 0600, on the disk before the first item, overwritten and unlinked when the
  * bundle goes. That promises that the file system no longer returns the key; it does not promise that no

@@ -37,6 +37,8 @@ def read_table(path):
 
 def own_task(rows):
     """A table of the user's own: the columns sentence, perhaps sentence2, and label or score."""
+    if len(rows) < 2:
+        raise SystemExit("the file has no examples")
     heading = rows[0]
     text = next((name for name in ("sentence", "text", "sentence1", "question1", "question") if name in heading), None)
     if text is None or not {"label", "score"} & set(heading):
@@ -44,7 +46,7 @@ def own_task(rows):
     pair = "sentence2" if "sentence2" in heading and text != "sentence2" else None
     if "label" not in heading:
         return Task(text, pair, "score", (), metrics=("pearson", "spearman"))
-    words = {row[heading.index("label")] for row in rows[1:]}
+    words = {row[heading.index("label")] for row in rows[1:] if len(row) > heading.index("label")}
     numbers = all(word.isascii() and word.isdigit() and int(word) < 64 for word in words)
     labels = [str(i) for i in range(max(map(int, words)) + 1)] if numbers else sorted(words)
     return Task(text, pair, "label", labels, named=True)
@@ -112,6 +114,7 @@ class Data:
                 lower = json.load(file).get("do_lower_case", True)
         tokenizer = BertWordPieceTokenizer(os.path.join(folder, "vocab.txt"), lowercase=lower)
         codes = tokenizer.encode_batch([text if pair is None else (text, pair) for text, pair, _ in examples])
+        self.most = length
         rows = [shorten(code.ids, code.type_ids, length) for code in codes]
         self.lengths = [len(ids) for ids, _ in rows]
         wide = self.padded(max(self.lengths))
@@ -121,7 +124,7 @@ class Data:
         self.labels = torch.tensor([number for _, _, number in examples], device=device)
 
     def padded(self, length):
-        return (length + 15) // 16 * 16  # few lengths, so that few steps are recorded
+        return min((length + 15) // 16 * 16, self.most)  # few lengths, so that few steps are recorded
 
     def batch(self, index, longest):
         """index [B] on the device, longest of their lengths -> ids, types, mask [B, S]"""

@@ -6,6 +6,7 @@ and then replayed as a whole (--eager for none of that).
 """
 
 import contextlib
+import math
 import os
 import random
 import shutil
@@ -46,9 +47,9 @@ def add_arguments(parser):
     parser.add_argument("--batch", type=int, default=32, help="texts in a step of each process (32)")
     parser.add_argument("--warmup", type=float, default=0.1, help="share of the steps in which the rate rises (0.1)")
     parser.add_argument("--weight-decay", type=float, default=0.01)
-    parser.add_argument("--clip", type=float, default=1.0, help="largest norm of a gradient")
+    parser.add_argument("--clip", type=float, default=1.0, help="largest norm of a gradient, 0 for any (1)")
     parser.add_argument("--evaluations", type=int, default=1, help="looks at the development file in an epoch (1)")
-    parser.add_argument("--log-steps", type=int, default=50, help="a row of log.tsv every N steps (50)")
+    parser.add_argument("--log-steps", type=int, default=20, help="a row of log.tsv every N steps (20)")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--eager", action="store_true", help="launch kernels one by one instead of replaying recorded steps")
 
@@ -57,12 +58,16 @@ def start(options):
     from accelerate import Accelerator
 
     torch.manual_seed(options.seed)
+    if os.path.exists(os.path.join(options.out, "config.json")):
+        raise SystemExit(f"{options.out} holds a model already: name another folder")
     return Accelerator()
 
 
 def read_data(options, folder, config, device):
     """-> the task, the two sets; a config without labels yet gets the task's"""
     sets = []
+    if options.length > config["max_position_embeddings"]:
+        raise SystemExit(f"--length: {options.length} is more than the {config['max_position_embeddings']} positions of the model")
     for path in (options.train, options.dev):
         task, examples = tasks.read_examples(path, options.task)
         if "id2label" not in config:
@@ -245,7 +250,7 @@ class Run:
         def step(index, longest):
             loss, parts = phase_loss(phase, model, self.student, self.teacher, answers, index, longest)
             self.accelerator.backward(loss)
-            norm = torch.nn.utils.clip_grad_norm_(self.student.parameters(), self.options.clip)
+            norm = torch.nn.utils.clip_grad_norm_(self.student.parameters(), self.options.clip or math.inf)
             optimiser.step()
             optimiser.zero_grad()
             keep_squares(self.student)
@@ -312,5 +317,7 @@ def train(options, accelerator, task, student, teacher, dev, vocabulary, phases)
     with torch.cuda.stream(run.stream) if run.stream else contextlib.nullcontext():
         for number, phase in enumerate(phases):
             run.phase(number, phase)
+    if run.best is None:
+        raise SystemExit("no epochs of the last phase: there is no model to keep")
     if accelerator.is_main_process:
         print(f"{options.out}: best {task.metrics[0]} {run.best:.4f}, phase {run.where[0]}, step {run.where[1]}", flush=True)

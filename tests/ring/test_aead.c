@@ -86,7 +86,7 @@ static void by_libcrypto(enum aead_cipher cipher, const unsigned char *key, cons
     ck_assert_int_eq(EVP_EncryptInit_ex(evp, cipher == AEAD_AES ? EVP_aes_256_gcm() : EVP_chacha20_poly1305(),
                                         NULL, key, nonce),
                      1);
-    ck_assert_int_eq(EVP_EncryptUpdate(evp, NULL, &done, bound, (int)bound_bytes), 1);
+    ck_assert(bound_bytes == 0 || EVP_EncryptUpdate(evp, NULL, &done, bound, (int)bound_bytes) == 1);
     ck_assert_int_eq(EVP_EncryptUpdate(evp, out, &done, in, (int)bytes), 1);
     ck_assert_int_eq(EVP_EncryptFinal_ex(evp, out + bytes, &done), 1);
     ck_assert_int_eq(EVP_CIPHER_CTX_ctrl(evp, EVP_CTRL_AEAD_GET_TAG, AEAD_TAG, tag), 1);
@@ -114,18 +114,18 @@ START_TEST(pieces_in_place_give_the_bytes_of_libcrypto)
     ck_assert_int_eq(aead_new(&open, cipher, key, false), STATUS_OK);
     for (int times = 0; times < 500; times++) {
         const size_t bytes = 1 + randombytes_uniform(times < 250 ? 200 : LONGEST - 1),
-                     bound_bytes = 1 + randombytes_uniform(64);
+                     bound_bytes = randombytes_uniform(65);
         randombytes_buf(nonce, sizeof nonce);
         randombytes_buf(bound, sizeof bound);
         randombytes_buf(plain, bytes);
         memcpy(data, plain, bytes);
         by_libcrypto(cipher, key, nonce, bound, bound_bytes, wanted, plain, bytes, wanted_tag);
-        ck_assert(aead_begin(seal, nonce, bound, bound_bytes));
+        ck_assert(aead_begin(seal, nonce, bound_bytes ? bound : NULL, bound_bytes));
         add_in_pieces(seal, data, bytes);
         ck_assert(aead_seal(seal, tag));
         ck_assert_mem_eq(data, wanted, bytes);
         ck_assert_mem_eq(tag, wanted_tag, AEAD_TAG);
-        ck_assert(aead_begin(open, nonce, bound, bound_bytes));
+        ck_assert(aead_begin(open, nonce, bound_bytes ? bound : NULL, bound_bytes));
         add_in_pieces(open, data, bytes);
         ck_assert(aead_verify(open, tag));
         ck_assert_mem_eq(data, plain, bytes);
@@ -138,6 +138,21 @@ START_TEST(pieces_in_place_give_the_bytes_of_libcrypto)
     free(plain);
     free(data);
     free(wanted);
+}
+END_TEST
+
+/* Nothing is passed over in silence. */
+START_TEST(what_is_missing_is_refused)
+{
+    const unsigned char key[AEAD_KEY] = {1}, nonce[AEAD_NONCE] = {2};
+    unsigned char data[16] = {0};
+    struct aead *aead = NULL;
+    ck_assert_int_eq(aead_new(&aead, AEAD_AES, key, true), STATUS_OK);
+    ck_assert(aead_begin(aead, nonce, NULL, 0) && aead_add(aead, NULL, NULL, 0));
+    ck_assert(!aead_begin(aead, nonce, NULL, 3) || !aead_add(aead, data, data, sizeof data));
+    ck_assert(aead_begin(aead, nonce, NULL, 0));
+    ck_assert(!aead_add(aead, data, NULL, sizeof data));
+    aead_free(&aead);
 }
 END_TEST
 
@@ -160,6 +175,7 @@ int main(void)
     tcase_set_timeout(tests, 60);
     tcase_add_loop_test(tests, published_vectors_come_out, 0, sizeof vectors / sizeof *vectors);
     tcase_add_loop_test(tests, pieces_in_place_give_the_bytes_of_libcrypto, 0, 2);
+    tcase_add_test(tests, what_is_missing_is_refused);
     tcase_add_test(tests, the_environment_can_do_without_the_faster_library);
     suite_add_tcase(suite, tests);
     SRunner *runner = srunner_create(suite);

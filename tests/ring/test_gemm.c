@@ -117,16 +117,17 @@ static int64_t *plain(const struct problem *p)
     return out;
 }
 
-static void check_kernel(const struct problem *p, enum ring_gemm_kernel kernel, bool small, struct ring_wide before,
-                         struct ring_wide wanted)
+static void check_kernel(const struct problem *p, enum ring_gemm_kernel kernel, bool small,
+                         struct ring_wide before, struct ring_wide wanted)
 {
     const size_t size = p->m * p->ldc;
     struct ring_wide c = wide_make(size);
     memcpy(c.lo, before.lo, size * sizeof *c.lo);
     memcpy(c.hi, before.hi, size * sizeof *c.hi);
     struct ring_gemm_matrix *b = NULL;
-    ck_assert_int_eq((small ? ring_gemm_pack_small : ring_gemm_pack)(&b, kernel, p->k, p->n, p->b, p->ldb, p->transposed),
-                     STATUS_OK);
+    ck_assert_int_eq(
+        (small ? ring_gemm_pack_small : ring_gemm_pack)(&b, kernel, p->k, p->n, p->b, p->ldb, p->transposed),
+        STATUS_OK);
     ck_assert_int_eq(ring_gemm(c, p->ldc, p->m, p->a, p->lda, b, p->mode), STATUS_OK);
     ring_gemm_close(&b);
     for (size_t i = 0; i < size; i++)
@@ -151,7 +152,8 @@ static void check_narrow(const struct problem *p, enum ring_gemm_kernel kernel, 
     fill(mask, size, awkward);
     for (size_t i = 0; i < size; i++)
         t[i] = untouched[i] = random_word();
-    const struct ring_narrow end = {t, mask, (ring_u128)random_word() << 64 | random_word(), (int)(random_word() % 17)};
+    const struct ring_narrow end = {t, mask, (ring_u128)random_word() << 64 | random_word(),
+                                    (int)(random_word() % 17)};
     ck_assert_int_eq(ring_gemm_pack(&b, kernel, p->k, p->n, p->b, p->ldb, p->transposed), STATUS_OK);
     ck_assert_int_eq(ring_gemm_narrow(&end, ldt, c, p->ldc, p->m, p->a, p->lda, b), STATUS_OK);
     ring_gemm_close(&b);
@@ -159,12 +161,13 @@ static void check_narrow(const struct problem *p, enum ring_gemm_kernel kernel, 
         const size_t row = i / (ldt ? ldt : 1), column = ldt ? i % ldt : 0;
         uint64_t wanted = untouched[i];
         if (row < p->m && column < p->n) {
-            const ring_u128 z = (ring_wide_get(sum, row * p->ldc + column) + end.add) & (((ring_u128)1 << 80) - 1);
+            const ring_u128 z =
+                (ring_wide_get(sum, row * p->ldc + column) + end.add) & (((ring_u128)1 << 80) - 1);
             wanted = (uint64_t)(z >> end.shift) + (uint64_t)mask[i];
         }
         if (t[i] != wanted)
-            ck_abort_msg("%s, %zu x %zu x %zu narrowed by %d: element (%zu, %zu)", ring_gemm_name(kernel), p->m, p->k, p->n,
-                         end.shift, row, column);
+            ck_abort_msg("%s, %zu x %zu x %zu narrowed by %d: element (%zu, %zu)", ring_gemm_name(kernel),
+                         p->m, p->k, p->n, end.shift, row, column);
     }
     free(mask);
     free(t);
@@ -371,7 +374,8 @@ START_TEST(sums_of_extreme_limbs_stay_exact)
 }
 END_TEST
 
-/* Every pair of remainders at the ends of their ranges, for every modulus of the VNNI kernel: small numbers are their own remainders. */
+/* Every pair of remainders at the ends of their ranges, for every modulus of the VNNI kernel: small numbers are their own
+ * remainders. */
 START_TEST(sums_of_extreme_remainders_stay_exact)
 {
     enum { DEPTH = 4096, LEFT = 78, RIGHT = 256 };
@@ -405,31 +409,38 @@ static void *call_often(void *argument)
     return NULL;
 }
 
+static void caller_init(struct caller *own, enum ring_gemm_kernel kernel, size_t rows)
+{
+    own->p = problem_make(rows, 200, 90, random_operand, awkward);
+    own->c = wide_make(own->p.m * own->p.n);
+    own->wanted = wide_make(own->p.m * own->p.n);
+    ring_gemm_reference(own->wanted, 90, own->p.m, 200, 90, own->p.a, 200, own->p.b, 90, RING_GEMM_SET);
+    ck_assert_int_eq(ring_gemm_pack(&own->b, kernel, 200, 90, own->p.b, 90, false), STATUS_OK);
+}
+
+static void caller_clear(struct caller *own)
+{
+    ck_assert(own->good);
+    ring_gemm_close(&own->b);
+    wide_free(own->c);
+    wide_free(own->wanted);
+    free(own->p.a);
+    free(own->p.b);
+}
+
 /* As three parties in one process do. */
 START_TEST(threads_multiply_beside_each_other)
 {
     enum { CALLERS = 6 };
     struct caller caller[CALLERS];
     pthread_t thread[CALLERS];
-    for (size_t i = 0; i < CALLERS; i++) {
-        struct caller *own = &caller[i];
-        const enum ring_gemm_kernel kernel = i % 2 ? RING_GEMM_PORTABLE : ring_gemm_default();
-        own->p = problem_make(40 + i, 200, 90, random_operand, awkward);
-        own->c = wide_make(own->p.m * own->p.n);
-        own->wanted = wide_make(own->p.m * own->p.n);
-        ring_gemm_reference(own->wanted, 90, own->p.m, 200, 90, own->p.a, 200, own->p.b, 90, RING_GEMM_SET);
-        ck_assert_int_eq(ring_gemm_pack(&own->b, kernel, 200, 90, own->p.b, 90, false), STATUS_OK);
-    }
+    for (size_t i = 0; i < CALLERS; i++)
+        caller_init(&caller[i], i % 2 ? RING_GEMM_PORTABLE : ring_gemm_default(), 40 + i);
     for (size_t i = 0; i < CALLERS; i++)
         ck_assert_int_eq(pthread_create(&thread[i], NULL, call_often, &caller[i]), 0);
     for (size_t i = 0; i < CALLERS; i++) {
         ck_assert_int_eq(pthread_join(thread[i], NULL), 0);
-        ck_assert(caller[i].good);
-        ring_gemm_close(&caller[i].b);
-        wide_free(caller[i].c);
-        wide_free(caller[i].wanted);
-        free(caller[i].p.a);
-        free(caller[i].p.b);
+        caller_clear(&caller[i]);
     }
 }
 END_TEST
@@ -444,6 +455,25 @@ START_TEST(kernels_equal_the_reference_on_several_threads)
         check_shape(400, 130, 65);
     }
     threads_set(1);
+}
+END_TEST
+
+/* Each thread of a team multiplies something of its own, alone. */
+START_TEST(kernels_equal_the_reference_inside_a_parallel_region)
+{
+    enum { TEAM = 3 };
+    for (int kernel = RING_GEMM_AUTO + 1; kernel < RING_GEMM_KERNELS; kernel++) {
+        struct caller caller[TEAM];
+        if (!ring_gemm_available((enum ring_gemm_kernel)kernel))
+            continue;
+        for (size_t i = 0; i < TEAM; i++)
+            caller_init(&caller[i], (enum ring_gemm_kernel)kernel, 40 + i);
+#pragma omp parallel for num_threads(TEAM) schedule(static)
+        for (size_t i = 0; i < TEAM; i++)
+            call_often(&caller[i]);
+        for (size_t i = 0; i < TEAM; i++)
+            caller_clear(&caller[i]);
+    }
 }
 END_TEST
 
@@ -481,7 +511,8 @@ START_TEST(a_packed_matrix_takes_eight_or_18_bytes_an_element)
         ck_assert_uint_ge(ring_gemm_bytes(b), wanted);
         ck_assert_uint_le(ring_gemm_bytes(b), wanted + 4096);
         ring_gemm_close(&b);
-        ck_assert_int_eq(ring_gemm_pack_small(&b, (enum ring_gemm_kernel)kernel, k, n, p.b, n, false), STATUS_OK);
+        ck_assert_int_eq(ring_gemm_pack_small(&b, (enum ring_gemm_kernel)kernel, k, n, p.b, n, false),
+                         STATUS_OK);
         ck_assert_uint_le(ring_gemm_bytes(b), k * n * 8 + 4096);
         ring_gemm_close(&b);
     }
@@ -498,6 +529,10 @@ START_TEST(the_environment_chooses_the_kernel)
     ck_assert_int_eq(setenv("TREFOIL_GEMM", "portable", 1), 0);
     ck_assert_int_eq(ring_gemm_default(), RING_GEMM_PORTABLE);
     ck_assert_str_eq(ring_gemm_name(RING_GEMM_AUTO), "portable");
+    if (ring_gemm_available(RING_GEMM_VNNI)) {
+        ck_assert_int_eq(setenv("TREFOIL_GEMM", "vnni", 1), 0);
+        ck_assert_int_eq(ring_gemm_default(), RING_GEMM_VNNI);
+    }
     ck_assert_int_eq(setenv("TREFOIL_GEMM", "amx", 1), 0);
     const bool amx = ring_gemm_available(RING_GEMM_AMX);
     ck_assert_int_eq(ring_gemm_default(), best);
@@ -559,6 +594,7 @@ int main(void)
     tcase_add_test(tests, sums_of_extreme_remainders_stay_exact);
     tcase_add_test(tests, threads_multiply_beside_each_other);
     tcase_add_test(tests, kernels_equal_the_reference_on_several_threads);
+    tcase_add_test(tests, kernels_equal_the_reference_inside_a_parallel_region);
     tcase_add_test(tests, an_empty_inner_dimension_gives_zero);
     tcase_add_test(tests, a_packed_matrix_takes_eight_or_18_bytes_an_element);
     tcase_add_test(tests, the_environment_chooses_the_kernel);
