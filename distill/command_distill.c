@@ -26,6 +26,7 @@ enum key {
     KEY_SCORE,
     KEY_WEIGHT_SPREAD,
     KEY_SPREAD,
+    KEY_TEACHER_MEMORY,
 };
 
 struct command {
@@ -39,6 +40,7 @@ struct command {
 };
 
 #define VOCABULARY_BYTES ((size_t)64 << 20)
+#define TEACHER_BYTES ((size_t)2048 << 20)
 
 static const struct argp_option entries[] = {
     {0, 0, 0, 0, "Models", 1},
@@ -61,6 +63,8 @@ static const struct argp_option entries[] = {
     {"weight-spread", KEY_WEIGHT_SPREAD, "X", 0,
      "Price on rows so wide that they would not fit fixed point, in both stages (0.01)", 4},
     {"spread", KEY_SPREAD, "V", 0, "Variance before a LayerNorm from which a row is that wide (8)", 4},
+    {"teacher-memory", KEY_TEACHER_MEMORY, "MB", 0,
+     "Memory for what the teacher says in stage 1, which is asked once instead of in every epoch if it fits (2048)", 4},
     {"epochs-2", KEY_EPOCHS_2, "N", 0, "Stage 2, the teacher's answers (3)", 4},
     {"rate-2", KEY_RATE_2, "X", 0, "Highest learning rate of stage 2 (2e-5)", 4},
     {"dropout-2", KEY_DROPOUT_2, "X", 0, "Dropout of the student in stage 2 (0.1)", 4},
@@ -120,6 +124,9 @@ static error_t parse_stage(struct command *c, int key, char *text, struct argp_s
         break;
     case KEY_WEIGHT_SPREAD:
         c->stage[0].spread = c->stage[1].spread = distill_option_number(text, 0, 1e6, state, "weight-spread");
+        break;
+    case KEY_TEACHER_MEMORY:
+        c->common.run.teacher_bytes = distill_option_count(text, 0, state, "teacher-memory") << 20;
         break;
     case KEY_SPREAD:
         c->stage[0].spread_limit = c->stage[1].spread_limit =
@@ -320,6 +327,7 @@ int command_distill(int argc, char **argv)
                    .gold = -1}},
     };
     distill_options_init(&c.common);
+    c.common.run.teacher_bytes = TEACHER_BYTES;
     argp_err_exit_status = 2; /* a wrong option, as of every other command */
     argp_parse(&argp, argc, argv, 0, 0, &c);
     return distill_job_exit(run(&c), "distill");

@@ -70,10 +70,10 @@ static void make_fingerprint(struct progress *p, const struct distill_weights *w
     char text[512];
     crypto_generichash_init(&hash, NULL, 0, DISTILL_FINGERPRINT_BYTES);
     snprintf(text, sizeof text,
-             "seed %llu decay %.17g clip %.17g evaluations %zu log %zu phases %zu count %zu %d %d %d",
+             "seed %llu decay %.17g clip %.17g evaluations %zu log %zu phases %zu count %zu %d %d %d %d",
              (unsigned long long)run->seed, run->decay, run->clip, run->evaluations, run->log_steps,
              run->phases, weights->count, (int)weights->config.activation, (int)weights->config.attention,
-             (int)run->half);
+             (int)run->half, (int)distill_trainer_keeps_teacher(run));
     hash_text(&hash, text);
     for (size_t i = 0; i < run->phases; i++) {
         const struct distill_phase *phase = &run->phase[i];
@@ -271,6 +271,8 @@ static enum status run_phase(struct progress *p)
     struct distill_report report;
     enum status status = STATUS_OK;
     p->order_epoch = 0;
+    if (phase->objective == DISTILL_LAYERS && p->position.step < steps)
+        status = distill_trainer_keep_teacher(&p->trainer);
     if (phase->objective == DISTILL_LOGITS)
         status = distill_trainer_ask_teacher(&p->trainer);
     if (p->position.step == 0)
@@ -293,6 +295,7 @@ static enum status run_phase(struct progress *p)
                                "stopped at step %llu of phase %s; the same command goes on from here",
                                (unsigned long long)p->position.step, phase->name);
     }
+    distill_recall_clear(&p->trainer.recall);
     if (status == STATUS_OK) {
         p->position.phase++;
         p->position.step = 0;

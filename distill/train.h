@@ -52,6 +52,7 @@ struct distill_run {
     size_t phases;
     size_t log_steps, checkpoint_steps; /* a row, a checkpoint every so many */
     size_t evaluations;                 /* of the development set, in an epoch (at least 1) */
+    size_t teacher_bytes;               /* memory for what the teacher says in stage 1 (distill/recall.h) */
     bool half;                          /* training steps in bfloat16 (distill/half.h) */
     bool overwrite;                     /* start over, whatever is there */
     bool quiet;                         /* no progress line */
@@ -73,7 +74,7 @@ struct distill_outcome {
  * the loss is no longer a number; the folder keeps the best model and the last checkpoint. */
 STATUS_MUST_USE enum status distill_train(struct distill_outcome *out, struct distill_weights *weights,
                                           const struct distill_run *run);
-/* Logits of a whole set, without dropout: logits[sequences][labels], in its order. */
+/* Logits of a whole set (distill/visit.h): logits[sequences][labels], in its order. */
 STATUS_MUST_USE enum status distill_predict(float *logits, const struct distill_weights *weights,
                                             const struct distill_batch *set);
 

@@ -42,11 +42,25 @@ void distill_trainer_clear(struct distill_trainer *trainer)
     distill_adamw_clear(&trainer->adamw);
     distill_state_clear(&trainer->student);
     distill_state_clear(&trainer->teacher);
+    distill_recall_clear(&trainer->recall);
     distill_batch_clear(&trainer->batch);
     free(trainer->order);
     free(trainer->teacher_logits);
     free(trainer->batch_logits);
     *trainer = (struct distill_trainer){0};
+}
+
+bool distill_trainer_keeps_teacher(const struct distill_run *run)
+{
+    return run->teacher != NULL && distill_recall_bytes(&run->teacher->config, run->train) <= run->teacher_bytes;
+}
+
+enum status distill_trainer_keep_teacher(struct distill_trainer *trainer)
+{
+    const struct distill_run *run = trainer->run;
+    if (!distill_trainer_keeps_teacher(run))
+        return STATUS_OK;
+    return distill_recall_make(&trainer->recall, run->teacher, run->train);
 }
 
 enum status distill_trainer_ask_teacher(struct distill_trainer *trainer)
@@ -91,7 +105,7 @@ static const struct distill_spread *price(struct distill_spread *out, struct dis
     return out;
 }
 
-static void step_layers(struct distill_trainer *trainer, const struct distill_phase *phase,
+static void step_layers(struct distill_trainer *trainer, const struct distill_phase *phase, const uint32_t *example,
                         const struct distill_noise *noise, struct distill_report *report)
 {
     struct distill_noise none = {0};
@@ -100,7 +114,10 @@ static void step_layers(struct distill_trainer *trainer, const struct distill_ph
                                   .embedding = phase->embedding,
                                   .hidden = phase->hidden,
                                   .score = phase->score};
-    distill_encoder_forward(&trainer->teacher, trainer->run->teacher, &trainer->batch, &none);
+    if (trainer->recall.set != NULL)
+        distill_recall_batch(&trainer->teacher, &trainer->recall, &trainer->batch, example);
+    else
+        distill_encoder_forward(&trainer->teacher, trainer->run->teacher, &trainer->batch, &none);
     distill_encoder_forward(&trainer->student, trainer->weights, &trainer->batch, noise);
     distill_encoder_backward(&trainer->gradients, &trainer->student, trainer->weights, &trainer->batch, noise,
                              &match, price(&spread, trainer, phase, report));
@@ -153,7 +170,7 @@ enum status distill_trainer_step(struct distill_trainer *trainer, const struct d
     if (status != STATUS_OK)
         return status;
     if (layers)
-        step_layers(trainer, phase, &noise, report);
+        step_layers(trainer, phase, example, &noise, report);
     else
         step_head(trainer, phase, example, &noise, report);
     if (!isfinite(report->loss))

@@ -4,6 +4,7 @@
 
 #include "distill/adamw.h"
 #include "distill/encoder.h"
+#include "distill/recall.h"
 #include "distill/train.h"
 
 struct distill_trainer {
@@ -14,6 +15,7 @@ struct distill_trainer {
     struct distill_state student, teacher;
     struct distill_batch batch;
     uint32_t *order;       /* [examples] of the present epoch */
+    struct distill_recall recall; /* stage 1; empty: the teacher runs in each step */
     float *teacher_logits; /* [examples][labels], stage 2 */
     float *batch_logits;   /* [batch][labels] of them */
 };
@@ -27,6 +29,10 @@ STATUS_MUST_USE enum status distill_trainer_init(struct distill_trainer *trainer
                                                  const struct distill_run *run,
                                                  struct distill_weights *weights);
 void distill_trainer_clear(struct distill_trainer *trainer);
+/* Keeps the teacher's side of stage 1 of the training set, if it fits run->teacher_bytes. */
+STATUS_MUST_USE enum status distill_trainer_keep_teacher(struct distill_trainer *trainer);
+/* Whether it fits. */
+bool distill_trainer_keeps_teacher(const struct distill_run *run);
 /* The teacher's logits of the whole training set, always made in the same batches. */
 STATUS_MUST_USE enum status distill_trainer_ask_teacher(struct distill_trainer *trainer);
 /* Runs examples[0..n) forward and backward and moves the weights. key: of this step, for dropout. */

@@ -12,6 +12,7 @@
 #include "distill/order.h"
 #include "distill/random.h"
 #include "distill/train.h"
+#include "distill/train_step.h"
 #include "tests/model/folder.h"
 
 #define EXAMPLES 192
@@ -398,6 +399,48 @@ START_TEST(what_the_first_stage_leaves_may_be_the_best)
 }
 END_TEST
 
+/* A weight after stage 1 alone, and all of them as a digest. */
+static double first_stage(size_t teacher_bytes, const char *name, uint64_t *digest)
+{
+    struct distill_outcome out;
+    keep_folder(name);
+    now.run.teacher_bytes = teacher_bytes;
+    ck_assert(distill_trainer_keeps_teacher(&now.run) == (teacher_bytes > 0));
+    make_student(MODEL_QUAD, MODEL_2QUAD, true);
+    must(distill_train(&out, &now.weights, &now.run));
+    *digest = digest_of_weights();
+    return now.weights.layer[0].qkv_w[3];
+}
+
+START_TEST(a_teacher_kept_in_memory_teaches_the_same)
+{
+    uint64_t digest[2];
+    train_teacher();
+    now.run.phases = 1;
+    now.run.phase[0].epochs = 2;
+    now.run.phase[0].dropout = 0.1;
+    double asked = first_stage(0, "asked", &digest[0]), kept = first_stage(1 << 20, "kept", &digest[1]);
+    ck_assert_double_eq_tol(asked, kept, 1e-5);
+}
+END_TEST
+
+START_TEST(a_first_stage_with_its_teacher_in_memory_goes_on_to_the_same_result)
+{
+    struct distill_outcome out;
+    uint64_t whole, resumed;
+    train_teacher();
+    now.run.phases = 1;
+    first_stage(1 << 20, "whole", &whole);
+    keep_folder("parts");
+    now.stop = 1; /* after the first step */
+    make_student(MODEL_QUAD, MODEL_2QUAD, true);
+    ck_assert_int_eq(distill_train(&out, &now.weights, &now.run), STATUS_STOPPED);
+    now.stop = 0;
+    first_stage(1 << 20, "parts", &resumed);
+    ck_assert(whole == resumed);
+}
+END_TEST
+
 START_TEST(a_distillation_stopped_in_its_second_stage_goes_on_to_the_same_result)
 {
     struct distill_outcome out;
@@ -490,6 +533,8 @@ int main(void)
     tcase_add_test(cases, a_loss_that_is_no_number_stops_the_run_and_names_the_step);
     tcase_add_test(cases, a_distilled_student_answers_like_its_teacher);
     tcase_add_test(cases, what_the_first_stage_leaves_may_be_the_best);
+    tcase_add_test(cases, a_teacher_kept_in_memory_teaches_the_same);
+    tcase_add_test(cases, a_first_stage_with_its_teacher_in_memory_goes_on_to_the_same_result);
     tcase_add_test(cases, a_distillation_stopped_in_its_second_stage_goes_on_to_the_same_result);
     tcase_add_test(cases, products_in_bfloat16_are_near_those_in_float);
     tcase_add_test(cases, an_epoch_has_every_example_once);

@@ -1,4 +1,5 @@
-/* Forward passes over a whole set, in batches of alike lengths. */
+#include "distill/visit.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -22,13 +23,12 @@ static size_t fitting(const struct distill_batch *set, const uint32_t *order, si
     return n;
 }
 
-enum status distill_predict(float *logits, const struct distill_weights *weights,
-                            const struct distill_batch *set)
+enum status distill_visit(const struct distill_weights *weights, const struct distill_batch *set, bool head,
+                          distill_visitor *visitor, void *context)
 {
     struct distill_batch batch;
     struct distill_state state = {0};
     struct distill_noise none = {0};
-    size_t labels = weights->config.labels;
     uint32_t *order = calloc(set->sequences + 1, sizeof *order);
     enum status status = STATUS_OK;
     if (order == NULL)
@@ -44,13 +44,34 @@ enum status distill_predict(float *logits, const struct distill_weights *weights
         if (status != STATUS_OK)
             break;
         distill_encoder_forward(&state, weights, &batch, &none);
-        distill_head_forward(&state, weights, &batch, &none);
-        for (size_t i = 0; i < n; i++)
-            memcpy(logits + order[first + i] * labels, state.logits + i * labels, labels * sizeof *logits);
+        if (head)
+            distill_head_forward(&state, weights, &batch, &none);
+        visitor(context, &state, &batch, order + first);
     }
     distill_half_set(half);
     distill_state_clear(&state);
     distill_batch_clear(&batch);
     free(order);
     return status;
+}
+
+struct prediction {
+    float *logits;
+    size_t labels;
+};
+
+static void take_logits(void *context, const struct distill_state *state, const struct distill_batch *batch,
+                        const uint32_t *example)
+{
+    struct prediction *p = context;
+    for (size_t i = 0; i < batch->sequences; i++)
+        memcpy(p->logits + example[i] * p->labels, state->logits + i * p->labels,
+               p->labels * sizeof *p->logits);
+}
+
+enum status distill_predict(float *logits, const struct distill_weights *weights,
+                            const struct distill_batch *set)
+{
+    struct prediction prediction = {logits, weights->config.labels};
+    return distill_visit(weights, set, true, take_logits, &prediction);
 }
