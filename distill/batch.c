@@ -79,3 +79,13 @@ enum status distill_batch_add(struct distill_batch *batch, const uint32_t *id, c
         batch->longest = length;
     return STATUS_OK;
 }
+
+struct distill_batch distill_batch_first(const struct distill_batch *batch, size_t n)
+{
+    struct distill_batch first = *batch;
+    first.sequences = n;
+    first.tokens = batch->start[n];
+    first.pairs = batch->pair_start[n];
+    first.sequence_capacity = first.token_capacity = 0;
+    return first;
+}

@@ -17,7 +17,7 @@ struct distill_batch {
     size_t *pair_start; /* [sequences + 1]  sum of squared lengths before each sequence */
     uint32_t *id;       /* [tokens] */
     uint32_t *type;     /* [tokens]  0 or 1 */
-    double *label;      /* [sequences]  class number, or the score of a regression */
+    double *label;      /* [sequences]  class number, or the score of a regression; NAN: none is known */
     size_t sequence_capacity, token_capacity;
 };
 
@@ -29,5 +29,7 @@ void distill_batch_reset(struct distill_batch *batch);
 /* Appends one sequence; type may be NULL (all 0). */
 STATUS_MUST_USE enum status distill_batch_add(struct distill_batch *batch, const uint32_t *id,
                                               const uint32_t *type, size_t length, double label);
+/* The first n sequences, in the memory of the whole: nothing to clear, nothing to add to. */
+struct distill_batch distill_batch_first(const struct distill_batch *batch, size_t n);
 
 #endif

@@ -27,6 +27,7 @@ enum key {
     KEY_WEIGHT_SPREAD,
     KEY_SPREAD,
     KEY_TEACHER_MEMORY,
+    KEY_UNLABELLED,
 };
 
 struct command {
@@ -47,6 +48,10 @@ static const struct argp_option entries[] = {
     {"teacher", 'm', "FOLDER", 0, "Trained classifier", 1},
     {"from", KEY_FROM, "WHAT", 0,
      "Where the student's weights begin: teacher, scratch (random), or a folder with a student (teacher)", 1},
+    {"unlabelled", KEY_UNLABELLED, "[TASK:]FILE", 0,
+     "More texts; their labels, if any, are not used: stage 2 learns the teacher's answers to them, too. May be given several "
+     "times; TASK where the file is laid out as another task's, tsv for a list of texts",
+     2},
     {0, 0, 0, 0, "Student", 3},
     {"activation", KEY_ACTIVATION, "KIND", 0, "quad or gelu (quad)", 3},
     {"attention", KEY_ATTENTION, "KIND", 0, "2quad, 2relu or softmax (2quad)", 3},
@@ -64,7 +69,9 @@ static const struct argp_option entries[] = {
      "Price on rows so wide that they would not fit fixed point, in both stages (0.01)", 4},
     {"spread", KEY_SPREAD, "V", 0, "Variance before a LayerNorm from which a row is that wide (8)", 4},
     {"teacher-memory", KEY_TEACHER_MEMORY, "MB", 0,
-     "Memory for what the teacher says in stage 1, which is asked once instead of in every epoch if it fits (2048)", 4},
+     "Memory for what the teacher says in stage 1, which is asked once instead of in every epoch if it fits "
+     "(2048)",
+     4},
     {"epochs-2", KEY_EPOCHS_2, "N", 0, "Stage 2, the teacher's answers (3)", 4},
     {"rate-2", KEY_RATE_2, "X", 0, "Highest learning rate of stage 2 (2e-5)", 4},
     {"dropout-2", KEY_DROPOUT_2, "X", 0, "Dropout of the student in stage 2 (0.1)", 4},
@@ -148,6 +155,11 @@ static error_t parse(int key, char *argument, struct argp_state *state)
     case KEY_FROM:
         c->from = argument;
         break;
+    case KEY_UNLABELLED:
+        if (c->common.unlabelled_files == DISTILL_UNLABELLED_MAX)
+            argp_error(state, "--unlabelled: at most %d files", DISTILL_UNLABELLED_MAX);
+        c->common.unlabelled[c->common.unlabelled_files++] = argument;
+        break;
     case KEY_ACTIVATION:
     case KEY_ATTENTION:
         parse_kinds(c, key, argument, state);
@@ -170,6 +182,8 @@ static error_t parse(int key, char *argument, struct argp_state *state)
     case ARGP_KEY_END:
         if (c->teacher == NULL)
             argp_error(state, "--teacher is needed");
+        if (c->no_distill && c->common.unlabelled_files > 0)
+            argp_error(state, "--unlabelled needs a teacher's answers, and --no-distill asks for none");
         if (c->learned_c && c->attention != MODEL_2QUAD)
             argp_error(state, "--learned-c needs --attention 2quad");
         if (c->learned_quad && c->activation != MODEL_QUAD)

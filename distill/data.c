@@ -1,5 +1,6 @@
 #include "distill/data.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,7 +28,7 @@ static void shorten(struct tokens *tokens, size_t length)
 
 static enum status add_example(struct distill_data *out, struct tokens *tokens,
                                const struct tokenizer *tokenizer, const struct task_example *example,
-                               bool regression, size_t length)
+                               double label, size_t length)
 {
     uint32_t *type;
     enum status status = tokenizer_encode(tokenizer, example->text, example->pair, tokens);
@@ -42,8 +43,7 @@ static enum status add_example(struct distill_data *out, struct tokens *tokens,
         return status_fail(STATUS_MEMORY, "no memory for %zu tokens", tokens->count);
     for (size_t i = 0; i < tokens->count; i++)
         type[i] = tokens->type[i];
-    status = distill_batch_add(&out->set, tokens->id, type, tokens->count,
-                               regression ? (double)example->score : (double)example->label);
+    status = distill_batch_add(&out->set, tokens->id, type, tokens->count, label);
     free(type);
     return status;
 }
@@ -89,7 +89,29 @@ enum status distill_data_read(struct distill_data *out, struct model_config *con
     }
     out->skipped = data.skipped;
     for (size_t i = 0; i < data.count && status == STATUS_OK; i++)
-        status = add_example(out, &tokens, tokenizer, &data.example[i], data.regression, length);
+        status = add_example(out, &tokens, tokenizer, &data.example[i],
+                             data.regression ? (double)data.example[i].score : (double)data.example[i].label,
+                             length);
+    tokens_clear(&tokens);
+    task_data_clear(&data);
+    return status;
+}
+
+enum status distill_data_add_unlabelled(struct distill_data *out, const struct task *task, const char *path,
+                                        const struct tokenizer *tokenizer, size_t length)
+{
+    struct task_data data;
+    struct tokens tokens = {0};
+    enum status status = task_read(&data, task, path);
+    if (status != STATUS_OK)
+        return status;
+    if (data.count == 0)
+        status = status_fail(STATUS_INPUT, "%s: the file has no examples", path);
+    out->skipped += data.skipped;
+    for (size_t i = 0; i < data.count && status == STATUS_OK; i++) {
+        status = add_example(out, &tokens, tokenizer, &data.example[i], NAN, length);
+        out->unlabelled++;
+    }
     tokens_clear(&tokens);
     task_data_clear(&data);
     return status;

@@ -9,8 +9,9 @@
 
 struct distill_data {
     struct distill_batch set;
-    size_t shortened; /* texts that were longer than the limit */
-    size_t skipped;   /* torn rows */
+    size_t shortened;  /* texts that were longer than the limit */
+    size_t skipped;    /* torn rows */
+    size_t unlabelled; /* of the examples, the last ones */
 };
 
 /* Reads and tokenises a labelled file. Texts are cut to `length` tokens, of a pair the longer one first, as
@@ -19,6 +20,10 @@ struct distill_data {
 STATUS_MUST_USE enum status distill_data_read(struct distill_data *out, struct model_config *config,
                                               const struct task *task, const char *path,
                                               const struct tokenizer *tokenizer, size_t length);
+/* Adds the texts of a file, whatever labels they have, as examples without one. */
+STATUS_MUST_USE enum status distill_data_add_unlabelled(struct distill_data *out, const struct task *task,
+                                                        const char *path, const struct tokenizer *tokenizer,
+                                                        size_t length);
 void distill_data_clear(struct distill_data *data);
 
 /* A distill_measure; context is the struct task. Returns the metric the task is known by. */

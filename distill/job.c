@@ -28,11 +28,29 @@ static void tell(const struct distill_options *options, const char *what, const 
     if (options->run.quiet)
         return;
     fprintf(stderr, "%s: %zu texts, %zu tokens", what, data->set.sequences, data->set.tokens);
+    if (data->unlabelled > 0)
+        fprintf(stderr, ", %zu texts without labels", data->unlabelled);
     if (data->shortened > 0)
         fprintf(stderr, ", %zu texts cut to %zu tokens", data->shortened, options->length);
     if (data->skipped > 0)
         fprintf(stderr, ", %zu torn rows left out", data->skipped);
     fputc('\n', stderr);
+}
+
+/* "TASK:FILE", or a file of the job's own task. */
+static enum status add_unlabelled(struct distill_job *job, const char *what, size_t length)
+{
+    char name[16] = "";
+    const char *colon = strchr(what, ':'), *path = what;
+    const struct task *task = NULL;
+    if (colon != NULL && (size_t)(colon - what) < sizeof name) {
+        memcpy(name, what, (size_t)(colon - what));
+        task = task_find(name);
+    }
+    if (task != NULL)
+        path = colon + 1;
+    return distill_data_add_unlabelled(&job->train, task != NULL ? task : job->task, path, job->tokenizer,
+                                       length);
 }
 
 enum status distill_job_open(struct distill_job *job, const struct distill_options *options,
@@ -54,6 +72,8 @@ enum status distill_job_open(struct distill_job *job, const struct distill_optio
     if (status == STATUS_OK)
         status = distill_data_read(&job->train, config, job->task, options->train, job->tokenizer,
                                    options->length);
+    for (size_t i = 0; i < options->unlabelled_files && status == STATUS_OK; i++)
+        status = add_unlabelled(job, options->unlabelled[i], options->length);
     if (status == STATUS_OK)
         status =
             distill_data_read(&job->dev, config, job->task, options->dev, job->tokenizer, options->length);
@@ -76,6 +96,7 @@ enum status distill_job_run(struct distill_job *job, struct distill_options *opt
     run->vocabulary = job->vocabulary;
     run->stop = &asked_to_stop;
     run->train = &job->train.set;
+    run->unlabelled = job->train.unlabelled;
     run->dev = &job->dev.set;
     run->measure = distill_data_measure;
     run->measure_context = (void *)job->task;

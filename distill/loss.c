@@ -97,6 +97,10 @@ double distill_loss_cross_entropy(real *dlogits, const real *logits, const struc
     double loss = 0, share = scale / (double)batch->sequences;
     for (size_t row = 0; row < batch->sequences; row++) {
         const real *z = logits + row * (size_t)labels;
+        if (isnan(batch->label[row])) {
+            memset(dlogits + row * (size_t)labels, 0, (size_t)labels * sizeof *dlogits);
+            continue;
+        }
         int gold = (int)batch->label[row];
         double base = log_sum(z, labels);
         loss += base - (double)z[gold];
@@ -128,8 +132,9 @@ double distill_loss_squared(real *dlogits, const real *logits, const real *teach
 {
     double loss = 0, share = scale / (double)batch->sequences;
     for (size_t row = 0; row < batch->sequences; row++) {
-        double wanted =
-            teacher != NULL ? mix * (double)teacher[row] + (1 - mix) * batch->label[row] : batch->label[row];
+        double wanted = batch->label[row];
+        if (teacher != NULL)
+            wanted = isnan(wanted) ? (double)teacher[row] : mix * (double)teacher[row] + (1 - mix) * wanted;
         double off = (double)logits[row] - wanted;
         loss += off * off;
         dlogits[row] = (real)(2 * off * share);

@@ -44,7 +44,8 @@ double distill_loss_match(struct distill_match *match, const struct distill_stat
 double distill_loss_spread(const struct distill_state *state, const struct distill_batch *batch,
                            const struct distill_spread *spread);
 
-/* All three return the mean over the batch times scale and write dlogits[sequences][labels].
+/* An example without a label (NAN) has no cross entropy; its score is the teacher's alone.
+ * All three return the mean over the batch times scale and write dlogits[sequences][labels].
  *   cross entropy   -log softmax(logits)[label]
  *   soft            -sum softmax(teacher) log softmax(logits)
  *   squared         (logit - score)^2, where score = mix * teacher + (1 - mix) * label; teacher may be NULL

@@ -7,8 +7,12 @@
 #include "distill/data.h"
 #include "distill/train.h"
 
+#define DISTILL_UNLABELLED_MAX 16
+
 struct distill_options {
     const char *task, *train, *dev, *out;
+    const char *unlabelled[DISTILL_UNLABELLED_MAX]; /* "FILE" of the task, or "TASK:FILE" */
+    size_t unlabelled_files;
     size_t length;
     int threads;
     size_t batch;

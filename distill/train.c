@@ -41,7 +41,7 @@ static double now(void)
 
 static size_t steps_per_epoch(const struct progress *p, const struct distill_phase *phase)
 {
-    return (p->run->train->sequences + phase->batch - 1) / phase->batch;
+    return (distill_trainer_set(&p->trainer, phase)->sequences + phase->batch - 1) / phase->batch;
 }
 
 static uint64_t steps_of(const struct progress *p, const struct distill_phase *phase)
@@ -70,10 +70,10 @@ static void make_fingerprint(struct progress *p, const struct distill_weights *w
     char text[512];
     crypto_generichash_init(&hash, NULL, 0, DISTILL_FINGERPRINT_BYTES);
     snprintf(text, sizeof text,
-             "seed %llu decay %.17g clip %.17g evaluations %zu log %zu phases %zu count %zu %d %d %d %d",
+             "seed %llu decay %.17g clip %.17g evaluations %zu log %zu phases %zu count %zu %d %d %d %d %zu",
              (unsigned long long)run->seed, run->decay, run->clip, run->evaluations, run->log_steps,
              run->phases, weights->count, (int)weights->config.activation, (int)weights->config.attention,
-             (int)run->half, (int)distill_trainer_keeps_teacher(run));
+             (int)run->half, (int)distill_trainer_keeps_teacher(run), run->unlabelled);
     hash_text(&hash, text);
     for (size_t i = 0; i < run->phases; i++) {
         const struct distill_phase *phase = &run->phase[i];
@@ -216,11 +216,12 @@ static enum status one_step(struct progress *p, const struct distill_phase *phas
     const struct distill_run *run = p->run;
     size_t per_epoch = steps_per_epoch(p, phase), batch = at->step % per_epoch;
     uint64_t epoch = at->step / per_epoch, key = distill_random_key(run->seed, at->phase);
+    const struct distill_batch *set = distill_trainer_set(&p->trainer, phase);
     if (p->order_epoch != epoch + 1) {
-        distill_order_make(p->trainer.order, run->train, phase->batch, distill_random_key(key, epoch));
+        distill_order_make(p->trainer.order, set, phase->batch, distill_random_key(key, epoch));
         p->order_epoch = epoch + 1;
     }
-    size_t first = batch * phase->batch, left = run->train->sequences - first;
+    size_t first = batch * phase->batch, left = set->sequences - first;
     enum status status = distill_trainer_step(
         &p->trainer, phase, p->trainer.order + first, left < phase->batch ? left : phase->batch,
         distill_random_key(key, (1ull << 32) + at->step),

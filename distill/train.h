@@ -59,6 +59,7 @@ struct distill_run {
     const volatile sig_atomic_t
         *stop; /* set by a signal: write a checkpoint and return STATUS_STOPPED; or NULL */
     const struct distill_batch *train, *dev;
+    size_t unlabelled; /* so many of the last examples of train have no label: DISTILL_LOGITS alone takes them */
     const struct distill_weights *teacher; /* NULL where no phase needs it */
     distill_measure *measure;
     void *measure_context;

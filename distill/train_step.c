@@ -15,12 +15,24 @@ static size_t largest_batch(const struct distill_run *run)
     return largest;
 }
 
+static struct distill_batch labelled(const struct distill_run *run)
+{
+    return distill_batch_first(run->train, run->train->sequences - run->unlabelled);
+}
+
+const struct distill_batch *distill_trainer_set(const struct distill_trainer *trainer,
+                                                const struct distill_phase *phase)
+{
+    return phase->objective == DISTILL_LOGITS ? trainer->run->train : &trainer->labelled;
+}
+
 enum status distill_trainer_init(struct distill_trainer *trainer, const struct distill_run *run,
                                  struct distill_weights *weights)
 {
     size_t labels = weights->config.labels, examples = run->train->sequences;
     *trainer = (struct distill_trainer){.run = run, .weights = weights};
     distill_batch_init(&trainer->batch);
+    trainer->labelled = labelled(run);
     trainer->order = calloc(examples, sizeof *trainer->order);
     trainer->teacher_logits = calloc(examples * labels, sizeof(float));
     trainer->batch_logits = calloc(largest_batch(run) * labels, sizeof(float));
@@ -52,7 +64,8 @@ void distill_trainer_clear(struct distill_trainer *trainer)
 
 bool distill_trainer_keeps_teacher(const struct distill_run *run)
 {
-    return run->teacher != NULL && distill_recall_bytes(&run->teacher->config, run->train) <= run->teacher_bytes;
+    const struct distill_batch set = labelled(run);
+    return run->teacher != NULL && distill_recall_bytes(&run->teacher->config, &set) <= run->teacher_bytes;
 }
 
 enum status distill_trainer_keep_teacher(struct distill_trainer *trainer)
@@ -60,7 +73,7 @@ enum status distill_trainer_keep_teacher(struct distill_trainer *trainer)
     const struct distill_run *run = trainer->run;
     if (!distill_trainer_keeps_teacher(run))
         return STATUS_OK;
-    return distill_recall_make(&trainer->recall, run->teacher, run->train);
+    return distill_recall_make(&trainer->recall, run->teacher, &trainer->labelled);
 }
 
 enum status distill_trainer_ask_teacher(struct distill_trainer *trainer)
@@ -105,8 +118,9 @@ static const struct distill_spread *price(struct distill_spread *out, struct dis
     return out;
 }
 
-static void step_layers(struct distill_trainer *trainer, const struct distill_phase *phase, const uint32_t *example,
-                        const struct distill_noise *noise, struct distill_report *report)
+static void step_layers(struct distill_trainer *trainer, const struct distill_phase *phase,
+                        const uint32_t *example, const struct distill_noise *noise,
+                        struct distill_report *report)
 {
     struct distill_noise none = {0};
     struct distill_spread spread;

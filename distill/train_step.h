@@ -14,10 +14,11 @@ struct distill_trainer {
     struct distill_adamw adamw;
     struct distill_state student, teacher;
     struct distill_batch batch;
-    uint32_t *order;       /* [examples] of the present epoch */
-    struct distill_recall recall; /* stage 1; empty: the teacher runs in each step */
-    float *teacher_logits; /* [examples][labels], stage 2 */
-    float *batch_logits;   /* [batch][labels] of them */
+    struct distill_batch labelled; /* the examples of run->train with labels */
+    uint32_t *order;               /* [examples] of the present epoch */
+    struct distill_recall recall;  /* stage 1; empty: the teacher runs in each step */
+    float *teacher_logits;         /* [examples][labels], stage 2 */
+    float *batch_logits;           /* [batch][labels] of them */
 };
 
 /* What a step had to say. */
@@ -29,7 +30,10 @@ STATUS_MUST_USE enum status distill_trainer_init(struct distill_trainer *trainer
                                                  const struct distill_run *run,
                                                  struct distill_weights *weights);
 void distill_trainer_clear(struct distill_trainer *trainer);
-/* Keeps the teacher's side of stage 1 of the training set, if it fits run->teacher_bytes. */
+/* The examples of a phase. */
+const struct distill_batch *distill_trainer_set(const struct distill_trainer *trainer,
+                                                const struct distill_phase *phase);
+/* Keeps the teacher's side of stage 1 of the labelled examples, if it fits run->teacher_bytes. */
 STATUS_MUST_USE enum status distill_trainer_keep_teacher(struct distill_trainer *trainer);
 /* Whether it fits. */
 bool distill_trainer_keeps_teacher(const struct distill_run *run);

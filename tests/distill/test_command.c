@@ -167,6 +167,23 @@ static long size_of(const char *name)
     return (long)file.st_size;
 }
 
+START_TEST(texts_without_labels_are_learned_from)
+{
+    write_text("more.tsv", "sentence\nthe plot was good\nthe film was bad\n");
+    ck_assert_int_eq(finetune("base", "train.tsv", "dev.tsv", "teacher"), 0);
+    char own[FILES_PATH_BYTES + 16], other[FILES_PATH_BYTES + 32];
+    snprintf(own, sizeof own, "--unlabelled=%s", kept("dev.tsv"));
+    ck_assert_msg(distill("teacher", "teacher", "student", own) == 0, "%s", status_message());
+    snprintf(other, sizeof other, "--unlabelled=tsv:%s", kept("more.tsv"));
+    ck_assert_msg(distill("teacher", "teacher", "student-2", other) == 0, "%s", status_message());
+    ck_assert_int_eq(distill("teacher", "teacher", "student-3", "--unlabelled=missing.tsv"), 1);
+    message_has("missing.tsv");
+    write_text("more.tsv", "sentence\n");
+    ck_assert_int_eq(distill("teacher", "teacher", "student-4", other), 1);
+    message_has("has no rows");
+}
+END_TEST
+
 START_TEST(a_student_in_half_precision_takes_half_the_room)
 {
     struct model single, half;
@@ -232,6 +249,7 @@ int main(void)
     tcase_set_timeout(cases, 120);
     tcase_add_checked_fixture(cases, setup, folder_teardown);
     tcase_add_test(cases, an_encoder_becomes_a_teacher_and_then_a_student);
+    tcase_add_test(cases, texts_without_labels_are_learned_from);
     tcase_add_test(cases, a_student_in_half_precision_takes_half_the_room);
     tcase_add_test(cases, a_label_the_task_does_not_have_is_named);
     tcase_add_test(cases, a_file_without_examples_is_refused);

@@ -441,6 +441,44 @@ START_TEST(a_first_stage_with_its_teacher_in_memory_goes_on_to_the_same_result)
 }
 END_TEST
 
+START_TEST(examples_without_labels_are_for_the_second_stage)
+{
+    struct distill_outcome out;
+    train_teacher();
+    for (size_t i = EXAMPLES / 2; i < EXAMPLES; i++)
+        now.train.label[i] = NAN;
+    now.run.unlabelled = EXAMPLES / 2;
+    now.run.teacher_bytes = 1 << 20;
+    now.run.phase[0].epochs = now.run.phase[1].epochs = 3;
+    now.run.phase[1].gold = 0.5; /* the loss stays a number */
+    make_student(MODEL_QUAD, MODEL_2QUAD, false);
+    must(distill_train(&out, &now.weights, &now.run));
+    ck_assert_double_gt(out.best, 0.6);
+    char *log;
+    size_t size;
+    must(files_read(&log, &size, folder_path("student/log.tsv"), 1 << 20));
+    ck_assert_ptr_nonnull(strstr(log, "\nlayers\t3.0000\t36\t"));
+    ck_assert_ptr_nonnull(strstr(log, "\nlogits\t3.0000\t72\t"));
+    free(log);
+}
+END_TEST
+
+START_TEST(a_score_without_a_label_is_the_teachers)
+{
+    struct distill_batch batch;
+    float logits[2] = {1, 1}, teacher[2] = {3, 3}, gradient[2];
+    uint32_t id = 1;
+    distill_batch_init(&batch);
+    must(distill_batch_add(&batch, &id, NULL, 1, 5));
+    must(distill_batch_add(&batch, &id, NULL, 1, NAN));
+    double loss = distill_loss_squared(gradient, logits, teacher, 0.5, &batch, 1);
+    ck_assert_double_eq(loss, (9.0 + 4.0) / 2); /* (1 - (3 + 5) / 2)^2 and (1 - 3)^2 */
+    ck_assert_float_eq(gradient[0], -3);
+    ck_assert_float_eq(gradient[1], -2);
+    distill_batch_clear(&batch);
+}
+END_TEST
+
 START_TEST(a_distillation_stopped_in_its_second_stage_goes_on_to_the_same_result)
 {
     struct distill_outcome out;
@@ -534,6 +572,8 @@ int main(void)
     tcase_add_test(cases, a_distilled_student_answers_like_its_teacher);
     tcase_add_test(cases, what_the_first_stage_leaves_may_be_the_best);
     tcase_add_test(cases, a_teacher_kept_in_memory_teaches_the_same);
+    tcase_add_test(cases, examples_without_labels_are_for_the_second_stage);
+    tcase_add_test(cases, a_score_without_a_label_is_the_teachers);
     tcase_add_test(cases, a_first_stage_with_its_teacher_in_memory_goes_on_to_the_same_result);
     tcase_add_test(cases, a_distillation_stopped_in_its_second_stage_goes_on_to_the_same_result);
     tcase_add_test(cases, products_in_bfloat16_are_near_those_in_float);
