@@ -33,11 +33,12 @@ static void choose_scales(struct scales *f, struct schedule *s, const struct sha
     f->key = scale_fit(schedule_range(s, KEY).largest, SCALE_USUAL);
     f->value = scale_fit(schedule_range(s, VALUE).largest, SCALE_USUAL);
     f->context = scale_fit(context.largest, SCALE_USUAL);
-    const int total = RING_SHIFT_MAX + f->context;
+    const int total = schedule_shift_most(GATE_CONTEXT) + f->context;
     const int balanced = (int)lround((total + log2(fmax(each.largest, 1e-6))) / 2);
     f->weighted = scale_least(scale_fit(schedule_range(s, WEIGHTED).largest * mu, f->value), balanced);
     f->square = scale_least(scale_fit(schedule_range(s, SQUARE).largest, SCALE_USUAL), total - f->weighted);
     f->scores = scale_least(scale_fit(schedule_range(s, SCORES).largest, SCALE_USUAL), (RING_SHIFT_MAX + f->square) / 2);
+    f->key = scale_least(f->key, schedule_shift_most(GATE_SCORES) + f->scores - f->query);
     f->inverse = (struct inverse){.function = FUNCTION_INVERSE, .v = whole_bucket(each, shape->bucket),
                                   .tune = shape->tune};
     inverse_plan(&f->inverse, f->square, 40);

@@ -1,12 +1,19 @@
-/* Products of two secret matrices, one for each sequence and head: scores q k^T + c, context a v, and a mu.
+/* Products of two secret matrices, one for each sequence and head: scores q k^T + c, context a v; and a mu.
  *
- *   z_i = m_x (delta_i m_y - l_yi) - l_xi m_y + g_i,    g_1 + g_2 = l_x l_y dealt
+ * Of the matrices the evaluators form shares of 2 x y, and open them shifted by one bit more (schedule_shift):
  *
- * Both online products run as one ring GEMM with twice the inner dimension:
- *   [m_x | -l_xi] [delta_i m_y - l_yi ; m_y]
+ *   z_i = (m_x - 2 l_xi) (m_y - 2 l_yi) + g_i + 2 c_i,    g_1 + g_2 = -2 (l_x1 - l_x2) (l_y1 - l_y2) dealt
  *
- * source  DESIGN section 3, row "X Y"; section 4
- * cost    one opening of the output; two products an output element and inner step at each evaluator
+ * With d = l_1 - l_2 of each operand, m - 2 l_1 = x - d and m - 2 l_2 = x + d over the integers, so that
+ *   (x - d_x) (y - d_y) + (x + d_x) (y + d_y) = 2 x y + 2 d_x d_y.
+ * That is one ring GEMM where m_x (delta_i m_y - l_yi) - l_xi m_y would be two, online; as many as before at the dealer. z_i is
+ * uniform to the other evaluator as before, by g_i. Operands are opened values (attention_fits):
+ * |l_i| <= 2^61 then, so that |2 d| < 2^63 and everything fits 64 bits.
+ *
+ * a mu is z_i = m_a (delta_i m_mu - l_mui) - l_ai m_mu + g_i, with g_1 + g_2 = l_a l_mu.
+ *
+ * source  the sum is the polarisation identity for the two sharings x - d, x + d of 2 x; DESIGN section 3, row "X Y"; section 4
+ * cost    one opening of the output; one product an output element and inner step at each evaluator (a mu: two)
  * opens   nothing here */
 #include <math.h>
 #include <stdlib.h>
@@ -90,10 +97,9 @@ static enum status attention_clear(struct clear_walk *w, const struct gate *g)
 
 /* ---- shares ---- */
 
-/* Packs right (or its difference) into one operand of twice the inner dimension and multiplies.
- * left [rows][inner], right [inner][cols] dense; a second pair is stacked below if given. */
+/* Both operands of a product, dense: left [rows][inner], right as it lies in memory. */
 struct operands {
-    int64_t *left, *right; /* [rows][2 inner], [2 inner][cols] */
+    int64_t *left, *right;
 };
 
 static void free_operands(struct operands *o, size_t left, size_t right)
@@ -106,25 +112,39 @@ static void free_operands(struct operands *o, size_t left, size_t right)
     free(o->right);
 }
 
-static inline size_t right_at(const struct block *b, size_t k, size_t c)
+/* Rows of the right operand, as it lies in memory. */
+static inline size_t right_rows(const struct block *b)
 {
-    return b->right + (b->transposed ? c * b->right_stride + k : k * b->right_stride + c);
+    return b->transposed ? b->cols : b->inner;
 }
 
-/* right lies as b->transposed says, dense. end: NULL, or what becomes of this block of z. */
-static enum status multiply_block(struct ring_wide z, const struct block *b, const struct operands *o, size_t inner,
-                                  bool transposed, const struct ring_narrow *end)
+static inline size_t right_length(const struct block *b)
+{
+    return b->transposed ? b->inner : b->cols;
+}
+
+/* end: NULL, or what becomes of this block of z. */
+static enum status multiply_block(struct ring_wide z, const struct block *b, const struct operands *o,
+                                  const struct ring_narrow *end)
 {
     struct ring_gemm_matrix *packed = NULL;
     const struct ring_wide out = ring_wide_at(z, b->out);
-    enum status status =
-        ring_gemm_pack(&packed, RING_GEMM_AUTO, inner, b->cols, o->right, transposed ? inner : b->cols, transposed);
+    enum status status = ring_gemm_pack(&packed, RING_GEMM_AUTO, b->inner, b->cols, o->right,
+                                        b->transposed ? b->inner : b->cols, b->transposed);
     if (status == STATUS_OK && end)
-        status = ring_gemm_narrow(end, b->out_stride, out, b->out_stride, b->rows, o->left, inner, packed);
+        status = ring_gemm_narrow(end, b->out_stride, out, b->out_stride, b->rows, o->left, b->inner, packed);
     else if (status == STATUS_OK)
-        status = ring_gemm(out, b->out_stride, b->rows, o->left, inner, packed, RING_GEMM_ADD);
+        status = ring_gemm(out, b->out_stride, b->rows, o->left, b->inner, packed, RING_GEMM_ADD);
     ring_gemm_close(&packed);
     return status;
+}
+
+/* factor (l1 - l2). */
+RING_CLONES static void copy_difference(int64_t *restrict out, const int64_t *restrict l1, const int64_t *restrict l2,
+                                        int64_t factor, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        out[i] = (int64_t)((uint64_t)factor * ((uint64_t)l1[i] - (uint64_t)l2[i]));
 }
 
 static enum status attention_deal(struct dealer *d, const struct gate *g, struct ring_wide out)
@@ -139,49 +159,39 @@ static enum status attention_deal(struct dealer *d, const struct gate *g, struct
     for (size_t s = 0; status == STATUS_OK && s < h->sequences; s++)
         for (size_t a = 0; status == STATUS_OK && a < h->heads; a++) {
             const struct block b = blocks(g)(h, s, a);
+            const struct masks *x = &d->tensor[g->x], *y = &d->tensor[g->y];
+            const size_t length = right_length(&b);
             for (size_t r = 0; r < b.rows; r++)
-                for (size_t k = 0; k < b.inner; k++)
-                    o.left[r * b.inner + k] = masks_sum(&d->tensor[g->x], b.left + r * b.left_stride + k);
-            for (size_t k = 0; k < b.inner; k++)
-                for (size_t c = 0; c < b.cols; c++)
-                    o.right[k * b.cols + c] = masks_sum(&d->tensor[g->y], right_at(&b, k, c));
-            status = multiply_block(out, &b, &o, b.inner, false, NULL);
+                copy_difference(o.left + r * b.inner, x->l1 + b.left + r * b.left_stride, x->l2 + b.left + r * b.left_stride, 1,
+                                b.inner);
+            for (size_t r = 0; r < right_rows(&b); r++)
+                copy_difference(o.right + r * length, y->l1 + b.right + r * b.right_stride,
+                                y->l2 + b.right + r * b.right_stride, -2, length);
+            status = multiply_block(out, &b, &o, NULL);
         }
     free_operands(&o, left, right);
     return status;
 }
 
-RING_CLONES static void copy_negated(int64_t *restrict out, const int64_t *restrict in, size_t n)
+/* 2^up m - 2 l. */
+RING_CLONES static void copy_own(int64_t *restrict out, const int64_t *restrict m, const int64_t *restrict l, int up, size_t n)
 {
     for (size_t i = 0; i < n; i++)
-        out[i] = (int64_t)-(uint64_t)in[i];
+        out[i] = (int64_t)(((uint64_t)m[i] << up) - 2 * (uint64_t)l[i]);
 }
 
-/* delta m - l. */
-RING_CLONES static void copy_own(int64_t *restrict out, const int64_t *restrict m, const int64_t *restrict l, uint64_t delta,
-                                 size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        out[i] = (int64_t)(delta * (uint64_t)m[i] - (uint64_t)l[i]);
-}
-
-/* left [rows][m_x | -l_x]; right [delta m_y - l_y ; m_y], or transposed [cols][delta m_y - l_y | m_y]: rows as they lie in
- * memory stay rows. */
+/* In the fixed-point walk there are no masks and no P2: the right operand alone is doubled. */
 static void fill_evaluator(const struct evaluator *e, const struct gate *g, const struct block *b, struct operands *o)
 {
     const struct share *x = &e->tensor[g->x], *y = &e->tensor[g->y];
-    const uint64_t delta = (uint64_t)evaluator_delta(e);
+    const size_t length = right_length(b);
     for (size_t r = 0; r < b->rows; r++) {
         const size_t at = b->left + r * b->left_stride;
-        memcpy(o->left + r * 2 * b->inner, x->m + at, b->inner * sizeof *o->left);
-        copy_negated(o->left + (r * 2 + 1) * b->inner, x->l + at, b->inner);
+        copy_own(o->left + r * b->inner, x->m + at, x->l + at, 0, b->inner);
     }
-    const size_t lines = b->transposed ? b->cols : b->inner, length = b->transposed ? b->inner : b->cols;
-    const size_t stride = b->transposed ? 2 * length : length, second = b->transposed ? length : lines * length;
-    for (size_t i = 0; i < lines; i++) {
-        const size_t at = b->right + i * b->right_stride;
-        copy_own(o->right + i * stride, y->m + at, y->l + at, delta, length);
-        memcpy(o->right + i * stride + second, y->m + at, length * sizeof *o->right);
+    for (size_t r = 0; r < right_rows(b); r++) {
+        const size_t at = b->right + r * b->right_stride;
+        copy_own(o->right + r * length, y->m + at, y->l + at, e->clear, length);
     }
 }
 
@@ -200,7 +210,7 @@ static enum status attention_open(struct evaluator *e, const struct gate *g, str
 {
     const struct heads *h = &g->heads;
     const struct block first = blocks(g)(h, 0, 0);
-    const size_t left = 2 * first.rows * first.inner, right = 2 * first.inner * first.cols;
+    const size_t left = first.rows * first.inner, right = first.inner * first.cols;
     struct operands o = {malloc(left * sizeof(int64_t)), malloc(right * sizeof(int64_t))};
     enum status status = STATUS_OK;
     if (!o.left || !o.right)
@@ -209,9 +219,9 @@ static enum status attention_open(struct evaluator *e, const struct gate *g, str
         for (size_t a = 0; status == STATUS_OK && a < h->heads; a++) {
             const struct block b = blocks(g)(h, s, a);
             struct ring_narrow at = ring_narrow_at(*end, b.out);
-            at.add += score_constant(e, g, a);
+            at.add += 2 * score_constant(e, g, a);
             fill_evaluator(e, g, &b, &o);
-            status = multiply_block(z, &b, &o, 2 * b.inner, b.transposed, &at);
+            status = multiply_block(z, &b, &o, &at);
         }
     free_operands(&o, left, right);
     return status;
@@ -221,7 +231,7 @@ static uint64_t attention_products(const struct schedule *s, const struct gate *
 {
     const struct heads *h = &g->heads;
     (void)s;
-    return 2 * (uint64_t)h->sequences * h->heads * h->queries * h->keys * h->width;
+    return (uint64_t)h->sequences * h->heads * h->queries * h->keys * h->width;
 }
 
 const struct gate_walks gate_walks_scores = {.name = "scores",

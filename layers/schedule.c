@@ -117,11 +117,11 @@ static uint32_t open_gate(struct schedule *s, struct gate *g, const char *name, 
     const uint32_t out = add_tensor(s, name, rows, cols, frac, false);
     s->tensor[out].ready = g->round + 1;
     g->out = out;
-    if (schedule_calibrated(s) && (g->shift < 0 || g->shift > RING_SHIFT_MAX))
+    if (schedule_calibrated(s) && (g->shift < 0 || g->shift > schedule_shift_most(g->kind)))
         schedule_fail(s, STATUS_RANGE,
                       "%s would need a shift of %d bits, 0 to %d are possible: the values of this "
                       "model do not fit",
-                      name, g->shift, RING_SHIFT_MAX);
+                      name, g->shift, schedule_shift_most(g->kind));
     return out;
 }
 

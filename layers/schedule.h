@@ -19,6 +19,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "ring/parameters.h"
 #include "ring/status.h"
 
 #define SCHEDULE_NAME 48
@@ -115,7 +116,7 @@ struct gate {
     uint32_t round;
     uint32_t x, y, add, out;          /* tensors */
     uint32_t weight, diagonal, bias;  /* weights */
-    int shift;                        /* bits in - bits out, 0..16 */
+    int shift;                        /* bits in - bits out, 0..schedule_shift_most */
     int halvings;                     /* a power of two taken out of the product; counted in shift */
     int diagonal_up, bias_up, add_up; /* left shifts that bring these terms to the product's scale */
     bool negate;
@@ -157,6 +158,23 @@ STATUS_MUST_USE enum status schedule_finish(struct schedule *schedule);
 static inline bool schedule_calibrated(const struct schedule *schedule)
 {
     return schedule->range != NULL;
+}
+
+/* Gates whose evaluators form shares of twice the product (layers/gate_attention.c). */
+static inline bool schedule_doubled(enum gate_kind kind)
+{
+    return kind == GATE_SCORES || kind == GATE_CONTEXT;
+}
+
+/* What a share is shifted by when it is opened, and the largest g->shift. */
+static inline int schedule_shift(const struct gate *g)
+{
+    return g->shift + schedule_doubled(g->kind);
+}
+
+static inline int schedule_shift_most(enum gate_kind kind)
+{
+    return RING_SHIFT_MAX - schedule_doubled(kind);
 }
 
 static inline size_t tensor_size(const struct tensor *tensor)

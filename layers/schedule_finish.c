@@ -71,6 +71,8 @@ static bool attention_fits(const struct schedule *s, const struct gate *g)
     const uint64_t each = (uint64_t)h->sequences * h->heads * h->queries,
                    hidden = (uint64_t)h->heads * h->width;
     const uint64_t queries = (uint64_t)h->sequences * h->queries, keys = (uint64_t)h->sequences * h->keys;
+    if (g->kind != GATE_ROW_DOT && (s->tensor[g->x].local || s->tensor[g->y].local))
+        return false; /* masks of centred values would not fit */
     if (g->kind == GATE_SCORES)
         return tensor_is(s, g->x, queries, hidden) && tensor_is(s, g->y, keys, hidden) &&
                tensor_is(s, g->out, each, h->keys) &&
@@ -146,7 +148,7 @@ static bool lift_fits(int up)
 static enum status check_gate(const struct schedule *s, const struct gate *g)
 {
     const char *name = s->tensor[g->out].name;
-    const int most = gate_walks(g->kind)->local ? 62 : RING_SHIFT_MAX;
+    const int most = gate_walks(g->kind)->local ? 62 : schedule_shift_most(g->kind);
     if (!is_known(s, g, g->x) || !is_known(s, g, g->y) || !is_known(s, g, g->add) || !shapes_fit(s, g))
         return status_fail(STATUS_RANGE, "%s does not fit what it reads", name);
     if (!schedule_calibrated(s))
@@ -197,7 +199,7 @@ static void hash_fields(crypto_generichash_state *state, const int64_t *field, s
 /* Hashes every field by value: struct padding and pointers never reach the hash. */
 static void hash_schedule(struct schedule *s)
 {
-    static const char label[] = "trefoil schedule 1";
+    static const char label[] = "trefoil schedule 2";
     crypto_generichash_state state;
     crypto_generichash_init(&state, NULL, 0, sizeof s->hash);
     crypto_generichash_update(&state, (const unsigned char *)label, sizeof label);

@@ -165,7 +165,7 @@ static enum status make_opening(struct online *o, uint32_t number, struct ring_w
     const struct gate *g = &e->schedule->gate[number];
     const struct gate_walks *walks = gate_walks(g->kind);
     const struct share *out = &e->tensor[g->out];
-    const struct ring_narrow end = opening_end((uint64_t *)out->m, out->l, g->shift, e->party);
+    const struct ring_narrow end = opening_end((uint64_t *)out->m, out->l, schedule_shift(g), e->party);
     if (walks->open && g->index == SCHEDULE_NONE)
         return walks->open(e, g, z, &end);
     enum status status = walks->evaluate(e, g, z);

@@ -136,7 +136,7 @@ START_TEST(contexts_and_row_dots_equal_exact_arithmetic)
         const uint32_t mu = trial_input(&t, h.sequences * h.keys, 1, 0, 0);
         for (uint32_t k = 0; k < h.sequences * h.keys; k++)
             trial_values(&t)[k] = three_between(0, 1) ? 8 : 0;
-        gate_context(&t.schedule, a, v, h, 4 + i % 5, "context");
+        gate_context(&t.schedule, a, v, h, 5 + i % 4, "context");
         gate_row_dot(&t.schedule, a, mu, h, 2 + i % 7, "denominator");
         check_and_end(&t);
     }
@@ -297,8 +297,7 @@ START_TEST(what_was_centred_shifted_and_selected_multiplies_like_anything_else)
     for (int i = 0; i < 20; i++) {
         struct trial t;
         const uint32_t sequences = three_between(1, 3), bucket = three_between(2, 5);
-        const struct heads h = {sequences, 2, bucket, bucket, three_between(1, 9)};
-        const uint32_t hidden = 2 * h.width;
+        const uint32_t hidden = 2 * three_between(1, 9);
         trial_start(&t, bucket, sequences);
         const uint32_t x = trial_input(&t, sequences * bucket, hidden, 13, 1 << 17);
         const uint32_t y = trial_input(&t, sequences * bucket, hidden, 13, 1 << 17);
@@ -321,13 +320,59 @@ START_TEST(what_was_centred_shifted_and_selected_multiplies_like_anything_else)
         const uint32_t rows = gate_multiply(&t.schedule, &m, "selected product");
         gate_square(&t.schedule, shifted, 2, t.schedule.tensor[shifted].frac - 1, "shifted square");
         gate_square_sum(&t.schedule, far, 1.0, 0, "sum of shifted squares");
-        gate_scores(&t.schedule, centred, far, h, 5.0, false, 4, "scores of centred and shifted");
         const int less[3] = {2, 4, 3};
         trial_linear(&t, &(struct linear){centred, shifted, hidden, 9}, less, 18, "linear of centred");
         trial_linear(&t, &(struct linear){rows, first, hidden, 9}, less, 22, "linear of selected");
         trial_output(&t, first, 3, 16, 18);
         check_and_end(&t);
     }
+}
+END_TEST
+
+/* Twice the difference of two centred masks need not fit 64 bits. */
+START_TEST(scores_of_centred_values_are_refused)
+{
+    for (int local = 0; local < 2; local++) {
+        struct trial t;
+        trial_start(&t, 2, 1);
+        const uint32_t q = trial_input(&t, 2, 4, 12, 1 << 16), k = trial_input(&t, 2, 4, 12, 1 << 16);
+        const struct heads h = {1, 1, 2, 2, 4};
+        gate_scores(&t.schedule, q, local ? gate_centre(&t.schedule, k, "centred") : k, h, 5.0, false, 12, "scores");
+        t.schedule.ranges = t.schedule.ranged;
+        ck_assert_int_eq(schedule_finish(&t.schedule), local ? STATUS_RANGE : STATUS_OK);
+        trial_end(&t);
+    }
+}
+END_TEST
+
+START_TEST(scores_and_contexts_have_one_bit_of_shift_less)
+{
+    for (int shift = 15; shift <= 17; shift++) {
+        struct trial t;
+        trial_start(&t, 2, 1);
+        const uint32_t q = trial_input(&t, 2, 4, 12, 1 << 16), k = trial_input(&t, 2, 4, 12, 1 << 16);
+        const struct heads h = {1, 1, 2, 2, 4};
+        gate_scores(&t.schedule, q, k, h, 5.0, false, 24 - shift, "scores");
+        t.schedule.ranges = t.schedule.ranged;
+        ck_assert_int_eq(schedule_finish(&t.schedule), shift > 15 ? STATUS_RANGE : STATUS_OK);
+        trial_end(&t);
+    }
+}
+END_TEST
+
+/* The largest shift, and results at the edge of the range. */
+START_TEST(scores_are_exact_at_the_edge_of_the_range)
+{
+    struct trial t;
+    const int64_t edge = ((int64_t)1 << 18) - 1; /* 2^36 + 2^36, to be shifted by 15 */
+    trial_start(&t, 2, 1);
+    const struct heads h = {1, 1, 2, 2, 2};
+    const uint32_t q = trial_input(&t, 2, 2, 12, 0);
+    memcpy(trial_values(&t), (int64_t[]){edge, edge, -edge, 1}, 4 * sizeof(int64_t));
+    const uint32_t k = trial_input(&t, 2, 2, 12, 0);
+    memcpy(trial_values(&t), (int64_t[]){edge, edge - 40000, 0, -1}, 4 * sizeof(int64_t));
+    gate_scores(&t.schedule, q, k, h, 0.0, false, 9, "scores");
+    check_and_end(&t);
 }
 END_TEST
 
@@ -459,6 +504,9 @@ int main(void)
     tcase_add_test(tests, products_are_exact_at_the_edge_of_the_range);
     tcase_add_test(tests, table_entries_are_those_of_a_cell_beside_the_value);
     tcase_add_test(tests, what_was_centred_shifted_and_selected_multiplies_like_anything_else);
+    tcase_add_test(tests, scores_of_centred_values_are_refused);
+    tcase_add_test(tests, scores_and_contexts_have_one_bit_of_shift_less);
+    tcase_add_test(tests, scores_are_exact_at_the_edge_of_the_range);
     tcase_add_test(tests, centred_rows_add_up_to_nothing);
     tcase_add_test(tests, two_bundles_open_the_same_input_under_different_masks);
     tcase_add_test(tests, large_tensors_survive_several_bundles);
