@@ -17,6 +17,7 @@ def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--teacher", required=True)
     training.add_arguments(parser)
+    parser.add_argument("--unlabelled", action="append", default=[], metavar="[TASK:]FILE", help="more texts for stage 2")
     parser.add_argument("--from", dest="origin", default="teacher", help="the first weights: teacher, scratch, or a folder")
     parser.add_argument("--activation", choices=["quad", "gelu"], default="quad")
     parser.add_argument("--attention", choices=["2quad", "2relu", "softmax"], default="2quad")
@@ -35,6 +36,8 @@ def arguments():
     parser.add_argument("--dropout-2", type=float, default=0.1)
     parser.add_argument("--gold", type=float, help="share of the labels in stage 2 (0; regression 0.5)")
     options = parser.parse_args()
+    if options.no_distill and options.unlabelled:
+        parser.error("--unlabelled needs a teacher's answers, and --no-distill asks for none")
     if options.learned_c and options.attention != "2quad":
         parser.error("--learned-c needs --attention 2quad")
     if options.learned_quad and options.activation != "quad":
@@ -50,7 +53,7 @@ def student_config(teacher, options):
     return config | {"hidden_act_learned": options.learned_quad}
 
 
-def plan(options, train, regression):
+def plan(options, train, wide, regression):
     common = {"spread": options.weight_spread, "limit": options.spread}
     first = training.Phase(
         "layers", options.epochs_1, options.rate_1, options.dropout_1, options.dropout_1, train,
@@ -58,7 +61,7 @@ def plan(options, train, regression):
     )  # fmt: skip
     second = training.Phase(
         "task" if options.no_distill else "logits", options.epochs_2, options.rate_2, options.dropout_2,
-        options.dropout_2, train, gold=(0.5 if regression else 0.0) if options.gold is None else options.gold, **common,
+        options.dropout_2, wide, gold=(0.5 if regression else 0.0) if options.gold is None else options.gold, **common,
     )  # fmt: skip
     return [second] if options.no_distill or options.epochs_1 <= 0 else [first, second]
 
@@ -69,12 +72,12 @@ def main():
     device = accelerator.device
     teacher = encoder.read_folder(options.teacher).to(device).eval()
     config = student_config(teacher.config, options)
-    task, train, dev = training.read_data(options, options.teacher, teacher.config, device)
+    task, train, dev, wide = training.read_data(options, options.teacher, teacher.config, device, options.unlabelled)
     if options.origin == "scratch":
         student = encoder.new(config)
     else:
         student = encoder.read_folder(options.teacher if options.origin == "teacher" else options.origin, config)
-    phases = plan(options, train, encoder.labels_of(config) == 1)
+    phases = plan(options, train, wide, encoder.labels_of(config) == 1)
     training.train(options, accelerator, task, student.to(device), teacher, dev, options.teacher, phases)
 
 

@@ -26,7 +26,7 @@ def main():
     config = encoder.read_config(options.model)
     for name in ("id2label", "label2id", "num_labels", "problem_type"):
         config.pop(name, None)  # the file says which labels there are
-    task, train, dev = training.read_data(options, options.model, config, accelerator.device)
+    task, train, dev, _ = training.read_data(options, options.model, config, accelerator.device)
     model = encoder.read_folder(options.model, config).to(accelerator.device)
     dropouts = [config.get("hidden_dropout_prob", 0.1), config.get("attention_probs_dropout_prob", 0.1)]
     if options.dropout is not None:

@@ -63,8 +63,20 @@ def start(options):
     return Accelerator()
 
 
-def read_data(options, folder, config, device):
-    """-> the task, the two sets; a config without labels yet gets the task's"""
+UNLABELLED = -100
+
+
+def unlabelled(option, task):
+    """-> the examples of "[TASK:]FILE" without their labels"""
+    name, colon, path = option.partition(":")
+    if not colon or name not in tasks.TASKS:
+        name, path = task, option
+    return [(text, pair, math.nan) for text, pair, _ in tasks.read_examples(path, name)[1]]
+
+
+def read_data(options, folder, config, device, more=()):
+    """-> the task, the two sets, and the first with the texts of the files of `more` added to it; a config without labels yet
+    gets the task's"""
     sets = []
     if options.length > config["max_position_embeddings"]:
         raise SystemExit(f"--length: {options.length} is more than the {config['max_position_embeddings']} positions of the model")
@@ -79,8 +91,10 @@ def read_data(options, folder, config, device):
         wanted = len(task.labels) or 1
         if wanted > encoder.labels_of(config) or (wanted == 1) != (encoder.labels_of(config) == 1):
             raise SystemExit(f"{path}: the data have {wanted} labels, the model {encoder.labels_of(config)}")
-        sets.append(tasks.Data(tasks.fit(task, examples, config), folder, options.length, device))
-    return task, *sets
+        sets.append(tasks.fit(task, examples, config))
+    wide = sets[0] + [example for option in more for example in unlabelled(option, options.task)]
+    train, dev = (tasks.Data(examples, folder, options.length, device) for examples in sets)
+    return task, train, dev, tasks.Data(wide, folder, options.length, device) if more else train
 
 
 def epoch_order(lengths, size, seed):
@@ -168,15 +182,19 @@ def phase_loss(phase, model, student, teacher, answers, index, longest):
         parts = encoder.layer_loss(got, wanted, batch[2])
         loss = parts[0] + parts[1] + phase.score * parts[2] + 0 * got[0].sum()  # every weight takes part
     elif got[0].shape[1] == 1:
-        gold = 1.0 if answers is None else phase.gold
-        wanted = gold * labels if answers is None else (1 - gold) * answers[index, 0] + gold * labels
+        wanted = labels
+        if answers is not None:
+            mixed = (1 - phase.gold) * answers[index, 0] + phase.gold * labels
+            wanted = torch.where(labels.isnan(), answers[index, 0], mixed)
         loss = ((got[0][:, 0] - wanted) ** 2).mean()
     elif answers is None:
         loss = functional.cross_entropy(got[0], labels.long())
     else:
         loss = (1 - phase.gold) * encoder.logit_loss(got[0], answers[index])
         if phase.gold > 0:
-            loss = loss + phase.gold * functional.cross_entropy(got[0], labels.long())
+            known = labels.nan_to_num(UNLABELLED).long()
+            gold = functional.cross_entropy(got[0], known, ignore_index=UNLABELLED, reduction="sum") / len(labels)
+            loss = loss + phase.gold * gold
     spread = torch.zeros_like(loss)
     if phase.spread > 0:
         spread = encoder.spread_loss(student, batch[2], phase.spread, phase.limit)
