@@ -50,7 +50,7 @@ static const struct argp_option entries[] = {
      "Where the student's weights begin: teacher, scratch (random), or a folder with a student (teacher)", 1},
     {"unlabelled", KEY_UNLABELLED, "[TASK:]FILE", 0,
      "More texts; their labels, if any, are not used: stage 2 learns the teacher's answers to them, too. May be given several "
-     "times; TASK where the file is laid out as another task's, tsv for a list of texts",
+     "times; TASK where the file is laid out as another task's, tsv for one without labels",
      2},
     {0, 0, 0, 0, "Student", 3},
     {"activation", KEY_ACTIVATION, "KIND", 0, "quad or gelu (quad)", 3},
@@ -184,6 +184,8 @@ static error_t parse(int key, char *argument, struct argp_state *state)
             argp_error(state, "--teacher is needed");
         if (c->no_distill && c->common.unlabelled_files > 0)
             argp_error(state, "--unlabelled needs a teacher's answers, and --no-distill asks for none");
+        if (c->stage[1].gold >= 1 && c->common.unlabelled_files > 0)
+            argp_error(state, "--unlabelled needs a teacher's answers, and --gold 1 leaves them no share");
         if (c->learned_c && c->attention != MODEL_2QUAD)
             argp_error(state, "--learned-c needs --attention 2quad");
         if (c->learned_quad && c->activation != MODEL_QUAD)

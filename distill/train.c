@@ -73,7 +73,7 @@ static void make_fingerprint(struct progress *p, const struct distill_weights *w
              "seed %llu decay %.17g clip %.17g evaluations %zu log %zu phases %zu count %zu %d %d %d %d %zu",
              (unsigned long long)run->seed, run->decay, run->clip, run->evaluations, run->log_steps,
              run->phases, weights->count, (int)weights->config.activation, (int)weights->config.attention,
-             (int)run->half, (int)distill_trainer_keeps_teacher(run), run->unlabelled);
+             (int)run->half, (int)(run->phase[0].objective == DISTILL_LAYERS && distill_trainer_keeps_teacher(run)), run->unlabelled);
     hash_text(&hash, text);
     for (size_t i = 0; i < run->phases; i++) {
         const struct distill_phase *phase = &run->phase[i];
@@ -123,9 +123,10 @@ static void show_progress(const struct progress *p, const struct distill_phase *
         double steps = (double)steps_of(p, &p->run->phase[i]);
         if (i == p->position.phase)
             steps -= (double)p->position.step;
-        left += steps * (double)p->run->phase[i].batch;
+        const struct distill_batch *set = distill_trainer_set(&p->trainer, &p->run->phase[i]);
+        left += steps * (double)p->run->phase[i].batch * (double)set->tokens / (double)set->sequences;
     }
-    left *= (double)p->run->train->tokens / (double)p->run->train->sequences / speed;
+    left /= speed;
     fprintf(stderr, "\r%-6s  epoch %.2f/%g  step %llu/%llu  loss %.4f  %.0f tokens/s  %.0f:%02d left \033[K",
             phase->name, (double)p->position.step / (double)steps_per_epoch(p, phase), phase->epochs,
             (unsigned long long)p->position.step, (unsigned long long)steps_of(p, phase), loss, speed,
@@ -264,6 +265,16 @@ static bool begins_unseen(const struct progress *p)
            phase->objective != DISTILL_LAYERS;
 }
 
+/* What it takes counts as time spent, but not as training: speeds leave it out. */
+static enum status keep_teacher(struct progress *p)
+{
+    const double begun = now();
+    const enum status status = distill_trainer_keep_teacher(&p->trainer);
+    p->process_since += now() - begun;
+    p->row_since += now() - begun;
+    return status;
+}
+
 static enum status run_phase(struct progress *p)
 {
     const struct distill_run *run = p->run;
@@ -273,7 +284,7 @@ static enum status run_phase(struct progress *p)
     enum status status = STATUS_OK;
     p->order_epoch = 0;
     if (phase->objective == DISTILL_LAYERS && p->position.step < steps)
-        status = distill_trainer_keep_teacher(&p->trainer);
+        status = keep_teacher(p);
     if (phase->objective == DISTILL_LOGITS)
         status = distill_trainer_ask_teacher(&p->trainer);
     if (p->position.step == 0)

@@ -22,7 +22,7 @@ static struct range whole_bucket(struct range each, uint32_t bucket)
     return (struct range){each.largest * bucket, each.smallest * bucket / 2};
 }
 
-/* The sum over keys starts from square + weighted bits and may lose 16: what is to be had is shared out so that rounding a
+/* The sum over keys starts from square + weighted bits and may lose 15: what is to be had is shared out so that rounding a
  * (of size den / length) and rounding mu v weigh the same in the quotient. */
 static void choose_scales(struct scales *f, struct schedule *s, const struct shape *shape)
 {
@@ -38,7 +38,6 @@ static void choose_scales(struct scales *f, struct schedule *s, const struct sha
     f->weighted = scale_least(scale_fit(schedule_range(s, WEIGHTED).largest * mu, f->value), balanced);
     f->square = scale_least(scale_fit(schedule_range(s, SQUARE).largest, SCALE_USUAL), total - f->weighted);
     f->scores = scale_least(scale_fit(schedule_range(s, SCORES).largest, SCALE_USUAL), (RING_SHIFT_MAX + f->square) / 2);
-    f->key = scale_least(f->key, schedule_shift_most(GATE_SCORES) + f->scores - f->query);
     f->inverse = (struct inverse){.function = FUNCTION_INVERSE, .v = whole_bucket(each, shape->bucket),
                                   .tune = shape->tune};
     inverse_plan(&f->inverse, f->square, 40);
@@ -77,8 +76,11 @@ uint32_t layer_attention(struct schedule *s, const struct shape *shape, uint32_t
     snprintf(text, sizeof text, "%s first token", name);
     const uint32_t from = first_only ? gate_select(s, x, shape->batch, text) : x;
     const uint32_t q = project(s, from, hidden, f.query, name, "query");
-    const uint32_t k = project(s, x, hidden, f.key, name, "key");
+    uint32_t k = project(s, x, hidden, f.key, name, "key");
     const uint32_t v = project(s, x, hidden, f.value, name, "value");
+    /* After its opening: the scales of weights must not depend on the bucket, and the scores' does. */
+    snprintf(text, sizeof text, "%s key scaled", name);
+    k = gate_shift(s, k, scale_least(s->tensor[k].frac, schedule_shift_most(GATE_SCORES) + f.scores - s->tensor[q].frac), text);
     snprintf(text, sizeof text, "%s scores", name);
     const uint32_t scores = gate_scores(s, q, k, h, shape->c, shape->learned_c, f.scores, text);
     const struct multiply weigh = {.x = v, .y = mu, .spread = GATE_ROW, .add = SCHEDULE_NONE,

@@ -7,7 +7,7 @@
  * With d = l_1 - l_2 of each operand, m - 2 l_1 = x - d and m - 2 l_2 = x + d over the integers, so that
  *   (x - d_x) (y - d_y) + (x + d_x) (y + d_y) = 2 x y + 2 d_x d_y.
  * That is one ring GEMM where m_x (delta_i m_y - l_yi) - l_xi m_y would be two, online; as many as before at the dealer. z_i is
- * uniform to the other evaluator as before, by g_i. Operands are opened values (attention_fits):
+ * uniform to the other evaluator as before, by g_i. Operands are opened values, perhaps shifted down, none of them centred (attention_fits):
  * |l_i| <= 2^61 then, so that |2 d| < 2^63 and everything fits 64 bits.
  *
  * a mu is z_i = m_a (delta_i m_mu - l_mui) - l_ai m_mu + g_i, with g_1 + g_2 = l_a l_mu.

@@ -17,7 +17,7 @@ struct gate_walks {
     bool fixed;   /* the y operand is static: u_i is computed and kept offline by both evaluators */
     /* out = f(x, y) in real numbers; shape as in schedule.h. */
     enum status (*clear)(struct clear_walk *walk, const struct gate *gate);
-    /* P0: g += the product of the masks' sums. */
+    /* P0: g += the product of the masks' sums; of doubled gates, -2 times that of their differences. */
     enum status (*deal)(struct dealer *dealer, const struct gate *gate, struct ring_wide g);
     /* P_i: g_i becomes u_i. NULL where nothing is static. */
     enum status (*prepare)(struct evaluator *evaluator, const struct gate *gate, struct ring_wide u);

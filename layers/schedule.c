@@ -237,6 +237,9 @@ uint32_t gate_output(struct schedule *s, uint32_t x, uint32_t cols, int frac, co
     return out;
 }
 
+/* Fraction bits of a learned c at most. */
+#define LEARNED_C_BITS 20
+
 uint32_t gate_scores(struct schedule *s, uint32_t q, uint32_t k, struct heads h, double c, bool learned,
                      int frac, const char *name)
 {
@@ -246,7 +249,8 @@ uint32_t gate_scores(struct schedule *s, uint32_t q, uint32_t k, struct heads h,
     const int bits_in = s->tensor[q].frac + s->tensor[k].frac;
     g->heads = h;
     if (learned) {
-        g->bias = schedule_weight(s, WEIGHT_BIAS, 1, h.heads, bits_in, "%s c", name);
+        const int most = bits_in < LEARNED_C_BITS ? bits_in : LEARNED_C_BITS; /* in every bucket the same */
+        g->bias = schedule_weight(s, WEIGHT_BIAS, 1, h.heads, most, "%s c", name);
         g->bias_up = bits_in - s->weight[g->bias].frac;
     } else {
         g->constant = fixed_constant(c, bits_in);

@@ -65,14 +65,26 @@ static bool linear_fits(const struct schedule *s, const struct gate *g)
            weight_is(s, g->bias, 1, out->cols);
 }
 
+/* Whether its masks may be larger than those of an opened value: twice the difference of two such need not fit 64 bits. */
+static bool is_centred(const struct schedule *s, uint32_t tensor)
+{
+    for (uint32_t i = s->gates; i-- > 0;)
+        if (s->gate[i].out == tensor && gate_walks(s->gate[i].kind)->local) {
+            if (s->gate[i].kind == GATE_CENTRE)
+                return true;
+            tensor = s->gate[i].x;
+        }
+    return false;
+}
+
 static bool attention_fits(const struct schedule *s, const struct gate *g)
 {
     const struct heads *h = &g->heads;
     const uint64_t each = (uint64_t)h->sequences * h->heads * h->queries,
                    hidden = (uint64_t)h->heads * h->width;
     const uint64_t queries = (uint64_t)h->sequences * h->queries, keys = (uint64_t)h->sequences * h->keys;
-    if (g->kind != GATE_ROW_DOT && (s->tensor[g->x].local || s->tensor[g->y].local))
-        return false; /* masks of centred values would not fit */
+    if (schedule_doubled(g->kind) && (is_centred(s, g->x) || is_centred(s, g->y)))
+        return false;
     if (g->kind == GATE_SCORES)
         return tensor_is(s, g->x, queries, hidden) && tensor_is(s, g->y, keys, hidden) &&
                tensor_is(s, g->out, each, h->keys) &&

@@ -8,9 +8,10 @@
  *     walk_online    online, P1 and P2
  *
  * Sharing of x (DESIGN section 2): x = m - l1 - l2 over the integers; P0 holds l1 and l2, P_i holds m and l_i.
- * In every product gate the evaluators form z_1 + z_2 = z modulo 2^80 from
+ * In a product gate the evaluators form z_1 + z_2 = z modulo 2^80 from
  *     z_i = m_x (delta_i m_y - l_yi) - l_xi m_y + g_i,   delta_1 = 1, delta_2 = 0,   g_1 + g_2 = l_x l_y dealt,
- * and open it once (layers/opening.h); scores and contexts form twice the product, in one ring GEMM (layers/gate_attention.c). For a static y, u_i = g_i - l_xi m_y is computed offline.
+ * and open it once (layers/opening.h). Scores and contexts form twice the product, in one ring GEMM
+ * (layers/gate_attention.c). For a static y, u_i = g_i - l_xi m_y is computed offline.
  *
  * The fixed-point walk is the online walk of P1 with all masks zero: then z_1 = x y, and P2 would add nothing. */
 #ifndef TREFOIL_LAYERS_WALK_H

@@ -90,7 +90,7 @@ RING_CLONES static void negate(uint64_t *restrict lo, uint16_t *restrict hi, siz
     }
 }
 
-/* g_2 = l_x l_y - g_1, where g_1 is the stream that P0 and P1 make alike. */
+/* g_2 = what the gate deals (l_x l_y, of most) - g_1, where g_1 is the stream that P0 and P1 make alike. */
 static enum status deal_product(struct dealer *d, uint32_t number)
 {
     const struct gate *g = &d->schedule->gate[number];

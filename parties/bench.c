@@ -55,7 +55,7 @@ static enum status make_inputs(struct bench *b)
 
 /* ---- the clear pass ---- */
 
-/* Multiply-adds: of the ring products of an evaluator, attention's are twice those of the clear one. */
+/* Multiply-adds: of the ring products of an evaluator, those of two secrets are twice the clear ones, if not doubled. */
 static double clear_products(const struct schedule *s)
 {
     double sum = 0;
@@ -66,7 +66,7 @@ static double clear_products(const struct schedule *s)
         if (g->kind == GATE_LINEAR || g->kind == GATE_OUTPUT)
             sum += (double)s->tensor[g->x].rows * s->tensor[g->x].cols * s->tensor[g->out].cols;
         else
-            sum += (double)cost.products / 2;
+            sum += (double)cost.products / (schedule_doubled(g->kind) ? 1 : 2);
     }
     return sum;
 }

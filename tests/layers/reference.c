@@ -223,7 +223,7 @@ static void judge_opening(struct values *v, const struct gate *g)
     const struct tensor *t = &v->s->tensor[g->out];
     const int shift = bits_in(v, g) - t->frac;
     ck_assert_int_eq(shift, g->shift);
-    ck_assert(shift >= 0 && shift <= RING_SHIFT_MAX);
+    ck_assert(shift >= 0 && shift <= schedule_shift_most(g->kind));
     for (size_t i = 0; i < tensor_size(t); i++) {
         const ring_i128 z = product_of(v, g, i / t->cols, i % t->cols).z;
         const int64_t out = v->value[g->out][i];

@@ -111,7 +111,7 @@ START_TEST(scores_equal_exact_arithmetic)
         trial_start(&t, h.keys, h.sequences);
         const uint32_t q = trial_input(&t, h.sequences * h.queries, hidden, 12, 1 << 15);
         const uint32_t k = trial_input(&t, h.sequences * h.keys, hidden, 13, 1 << 15);
-        t.frac[0] = 25 - i % 9;
+        t.frac[0] = 20 - i % 9;
         t.bound[0] = 5 << 12;
         gate_scores(&t.schedule, q, k, h, i % 3 ? 5.0 : -0.37, i % 2, 10 + i % 5, "scores");
         trial_finish(&t);
@@ -311,6 +311,8 @@ START_TEST(what_was_centred_shifted_and_selected_multiplies_like_anything_else)
         m.y = far;
         m.add = centred;
         m.frac = t.schedule.tensor[shifted].frac - 3;
+        const struct heads h = {sequences, 2, bucket, bucket, hidden / 2};
+        gate_scores(&t.schedule, y, far, h, 5.0, false, 6, "scores of shifted");
         gate_multiply(&t.schedule, &m, "shifted product");
         m.x = first;
         m.y = row;
@@ -332,14 +334,19 @@ END_TEST
 /* Twice the difference of two centred masks need not fit 64 bits. */
 START_TEST(scores_of_centred_values_are_refused)
 {
-    for (int local = 0; local < 2; local++) {
+    for (int local = 0; local < 4; local++) {
         struct trial t;
         trial_start(&t, 2, 1);
-        const uint32_t q = trial_input(&t, 2, 4, 12, 1 << 16), k = trial_input(&t, 2, 4, 12, 1 << 16);
+        const uint32_t q = trial_input(&t, 2, 4, 12, 1 << 16);
+        uint32_t k = trial_input(&t, 2, 4, 12, 1 << 16);
         const struct heads h = {1, 1, 2, 2, 4};
-        gate_scores(&t.schedule, q, local ? gate_centre(&t.schedule, k, "centred") : k, h, 5.0, false, 12, "scores");
+        if (local & 1)
+            k = gate_centre(&t.schedule, k, "centred");
+        if (local & 2)
+            k = gate_shift(&t.schedule, k, 11, "shifted");
+        gate_scores(&t.schedule, q, k, h, 5.0, false, 12, "scores");
         t.schedule.ranges = t.schedule.ranged;
-        ck_assert_int_eq(schedule_finish(&t.schedule), local ? STATUS_RANGE : STATUS_OK);
+        ck_assert_int_eq(schedule_finish(&t.schedule), local & 1 ? STATUS_RANGE : STATUS_OK);
         trial_end(&t);
     }
 }

@@ -388,6 +388,52 @@ START_TEST(ranges_and_weights_must_be_as_many_as_the_schedule_has)
 }
 END_TEST
 
+/* Every range of a kind of tensor becomes `largest`, in all layers. */
+static void set_ranges(const struct schedule *s, const char *kind, double largest, double smallest)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < s->tensors; i++) {
+        const char *name = s->tensor[i].name;
+        const size_t length = strlen(name), end = strlen(kind);
+        if (s->tensor[i].ranged && length > end && strcmp(name + length - end, kind) == 0)
+            d.range[n] = (struct range){.largest = largest, .smallest = smallest};
+        n += s->tensor[i].ranged;
+    }
+}
+
+/* Scores so large that their shift is at its limit, in large buckets only: what the owner chose for the key weights must fit all
+ * buckets. */
+START_TEST(weights_fit_every_bucket_whatever_the_scores)
+{
+    for (double scores = 10; scores < 400; scores *= 1.5) {
+        struct schedule s;
+        const double square = scores * scores;
+        ck_ok(description_compile(&d, 2, 1, TUNE_WAN, &s));
+        set_ranges(&s, " query", 8, 0.1);
+        set_ranges(&s, " key", 8, 0.1);
+        set_ranges(&s, " value", 1, 0.1);
+        set_ranges(&s, " value weighted", 1, 0.1);
+        set_ranges(&s, " scores", scores, 0.1);
+        set_ranges(&s, " square", square, 0.1);
+        set_ranges(&s, " context", square / 12, 0.1);
+        set_ranges(&s, " denominator", square / 4, square / 8);
+        double *largest = calloc(s.weights, sizeof *largest);
+        for (uint32_t i = 0; i < s.weights; i++)
+            largest[i] = 0.25;
+        schedule_clear(&s);
+        ck_ok(description_compile_owner(&d, largest, &s));
+        for (uint32_t i = 0; i < s.weights; i++)
+            d.weight_frac[i] = s.weight[i].frac;
+        schedule_clear(&s);
+        for (uint32_t bucket = 2; bucket <= d.config.positions; bucket = bucket * 5 / 4 + 1) {
+            ck_ok(description_compile(&d, bucket, 1, TUNE_WAN, &s));
+            schedule_clear(&s);
+        }
+        free(largest);
+    }
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("description");
@@ -407,6 +453,7 @@ int main(void)
     tcase_add_test(tests, a_schedule_beyond_all_memory_is_refused_in_none);
     tcase_add_test(tests, what_comes_near_zero_is_not_inverted);
     tcase_add_test(tests, ranges_and_weights_must_be_as_many_as_the_schedule_has);
+    tcase_add_test(tests, weights_fit_every_bucket_whatever_the_scores);
     suite_add_tcase(suite, tests);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);
