@@ -4,9 +4,9 @@
  *
  * A step: teacher forward, student forward and backward, AdamW, on MiniLM size (6 layers, hidden 384, 12
  * heads, 1536 feed-forward, vocabulary 30522). The yardstick runs only the products of a step, linear layers
- * and attention, at the same shapes on the same threads. A step with the teacher kept in memory (distill/recall.h) has no
- * teacher forward. All are timed in turn and the fastest round of each
- * counts, so that other load on the machine falls on both. */
+ * and attention, at the same shapes on the same threads. A step with the teacher kept in memory
+ * (distill/recall.h) has no teacher forward. All are timed in turn and the fastest round of each counts, so that
+ * other load on the machine falls on all. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -60,26 +60,36 @@ static void take_labels(struct model_config *config, const struct task_data *dat
             snprintf(config->label[i], sizeof config->label[i], "LABEL_%u", i);
 }
 
-static enum status check(const struct task_data *data, const char *path)
+/* Adds all examples of a file, with their labels or as if they had none. */
+static enum status add_examples(struct distill_data *out, const struct task_data *data, const char *path,
+                                const struct tokenizer *tokenizer, size_t length, bool labelled)
 {
+    struct tokens tokens = {0};
+    enum status status = STATUS_OK;
     if (data->count == 0)
-        return status_fail(STATUS_INPUT, "%s: the file has no examples", path);
-    if (!data->labelled)
-        return status_fail(STATUS_INPUT, "%s: the file has no labels, and training needs them", path);
-    return STATUS_OK;
+        status = status_fail(STATUS_INPUT, "%s: the file has no examples", path);
+    for (size_t i = 0; i < data->count && status == STATUS_OK; i++) {
+        const struct task_example *example = &data->example[i];
+        const double label = data->regression ? (double)example->score : (double)example->label;
+        status = add_example(out, &tokens, tokenizer, example, labelled ? label : NAN, length);
+    }
+    out->skipped += data->skipped;
+    out->unlabelled += labelled ? 0 : data->count;
+    tokens_clear(&tokens);
+    return status;
 }
 
 enum status distill_data_read(struct distill_data *out, struct model_config *config, const struct task *task,
                               const char *path, const struct tokenizer *tokenizer, size_t length)
 {
     struct task_data data;
-    struct tokens tokens = {0};
     *out = (struct distill_data){0};
     distill_batch_init(&out->set);
     enum status status = task_read(&data, task, path);
     if (status != STATUS_OK)
         return status;
-    status = check(&data, path);
+    if (!data.labelled)
+        status = status_fail(STATUS_INPUT, "%s: the file has no labels, and training needs them", path);
     if (status == STATUS_OK && config->labels == 0)
         take_labels(config, &data);
     if (status == STATUS_OK) {
@@ -87,12 +97,8 @@ enum status distill_data_read(struct distill_data *out, struct model_config *con
         if (status != STATUS_OK)
             status = status_prefix(status, "%s: ", path);
     }
-    out->skipped = data.skipped;
-    for (size_t i = 0; i < data.count && status == STATUS_OK; i++)
-        status = add_example(out, &tokens, tokenizer, &data.example[i],
-                             data.regression ? (double)data.example[i].score : (double)data.example[i].label,
-                             length);
-    tokens_clear(&tokens);
+    if (status == STATUS_OK)
+        status = add_examples(out, &data, path, tokenizer, length, true);
     task_data_clear(&data);
     return status;
 }
@@ -101,18 +107,10 @@ enum status distill_data_add_unlabelled(struct distill_data *out, const struct t
                                         const struct tokenizer *tokenizer, size_t length)
 {
     struct task_data data;
-    struct tokens tokens = {0};
     enum status status = task_read(&data, task, path);
     if (status != STATUS_OK)
         return status;
-    if (data.count == 0)
-        status = status_fail(STATUS_INPUT, "%s: the file has no examples", path);
-    out->skipped += data.skipped;
-    for (size_t i = 0; i < data.count && status == STATUS_OK; i++) {
-        status = add_example(out, &tokens, tokenizer, &data.example[i], NAN, length);
-        out->unlabelled++;
-    }
-    tokens_clear(&tokens);
+    status = add_examples(out, &data, path, tokenizer, length, false);
     task_data_clear(&data);
     return status;
 }

@@ -14,9 +14,9 @@
 struct distill_recall {
     const struct distill_batch *set;
     struct model_config config;
-    float *
-        tokens; /* [tokens][layers + 1][H], an example's after the other: of each first the embeddings, then layer by layer */
-    float *scores; /* [pairs][layers][heads], in the same way */
+    /* One example after the other; of each first the embeddings, then layer by layer. */
+    float *tokens; /* [tokens][layers + 1][H] */
+    float *scores; /* [pairs][layers][heads] */
 };
 
 /* Memory that a set takes. */

@@ -270,8 +270,9 @@ static enum status keep_teacher(struct progress *p)
 {
     const double begun = now();
     const enum status status = distill_trainer_keep_teacher(&p->trainer);
-    p->process_since += now() - begun;
-    p->row_since += now() - begun;
+    const double took = now() - begun;
+    p->process_since += took;
+    p->row_since += took;
     return status;
 }
 

@@ -354,12 +354,16 @@ END_TEST
 
 START_TEST(scores_and_contexts_have_one_bit_of_shift_less)
 {
-    for (int shift = 15; shift <= 17; shift++) {
+    for (int i = 0; i < 6; i++) {
         struct trial t;
+        const int shift = 15 + i / 2;
         trial_start(&t, 2, 1);
-        const uint32_t q = trial_input(&t, 2, 4, 12, 1 << 16), k = trial_input(&t, 2, 4, 12, 1 << 16);
-        const struct heads h = {1, 1, 2, 2, 4};
-        gate_scores(&t.schedule, q, k, h, 5.0, false, 24 - shift, "scores");
+        const uint32_t x = trial_input(&t, 2, 2, 12, 1 << 16), y = trial_input(&t, 2, 2, 12, 1 << 16);
+        const struct heads h = {1, 1, 2, 2, 2};
+        if (i % 2)
+            gate_scores(&t.schedule, x, y, h, 5.0, false, 24 - shift, "scores");
+        else
+            gate_context(&t.schedule, x, y, h, 24 - shift, "context");
         t.schedule.ranges = t.schedule.ranged;
         ck_assert_int_eq(schedule_finish(&t.schedule), shift > 15 ? STATUS_RANGE : STATUS_OK);
         trial_end(&t);
