@@ -17,7 +17,6 @@
  * deeper is added to C in further rounds. A unit is one such block against one column of tiles of B. */
 #define BLOCK 8
 #define A_BYTES ((size_t)800 << 10)
-#define UNITS_A_THREAD 4 /* at least, in a round, if there are so many: they even out */
 
 struct product {
     struct ring_wide c;
@@ -171,7 +170,7 @@ static void cut(struct product *p)
     p->steps = gemm_blocks(p->k, STEP);
     const size_t blocks = gemm_blocks(p->row_tiles, BLOCK);
     p->block = gemm_blocks(p->row_tiles, blocks);
-    p->height = p->block * gemm_min(blocks, gemm_blocks(UNITS_A_THREAD * p->threads, p->column_tiles));
+    p->height = p->block * gemm_min(blocks, gemm_blocks(GEMM_UNITS_A_THREAD * p->threads, p->column_tiles));
     const size_t most = gemm_min(A_BYTES / (p->block * STEP_BYTES), GEMM_AMX_DEPTH / STEP);
     p->depth = gemm_blocks(p->steps, gemm_blocks(p->steps, most));
 }

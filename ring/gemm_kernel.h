@@ -59,6 +59,7 @@ void *gemm_scratch(size_t bytes);
  * and one inside a parallel region. */
 int gemm_threads(double worth);
 #define GEMM_THREADS 256
+#define GEMM_UNITS_A_THREAD 4 /* of work at least, if there are so many: they even out */
 
 static inline size_t gemm_min(size_t a, size_t b)
 {

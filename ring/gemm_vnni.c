@@ -17,6 +17,8 @@
 #define BLOCK 128
 #define SUMS_BYTES ((size_t)MODULI * BLOCK * PANEL * sizeof(uint32_t))
 
+#define AHEAD 4 /* rows of C that are asked for before they are needed */
+
 struct product {
     struct ring_wide c;
     size_t ldc, m, k, n;
@@ -25,7 +27,8 @@ struct product {
     const struct ring_gemm_matrix *b;
     bool add;
     size_t steps; /* of the whole inner dimension */
-    int8_t *left; /* A of a slice: [tiles][18][groups][8][4] */
+    size_t chunk; /* rows of A that are packed at a time */
+    int8_t *left; /* these rows of a slice: [18][tiles][groups][8][4] */
     char *work;   /* for each thread work_bytes: sums, and if B is small a panel of it for a slice */
     size_t work_bytes;
 };
@@ -150,6 +153,11 @@ static void pack(struct ring_gemm_matrix *out, const int64_t *b, size_t ldb, boo
 
 /* ---- the product ---- */
 
+/* Rows of A that are packed together, and the tiles that they fill. */
+struct rows {
+    size_t first, end, tiles;
+};
+
 /* A panel of B for a slice; what belongs to successive moduli lies plane bytes apart. */
 struct panel {
     const uint8_t *data;
@@ -175,44 +183,59 @@ static struct panel panel_of(const struct product *p, const struct slice *s, cha
     return out;
 }
 
-/* A block of up to BLOCK rows of C from row on, times a panel. */
-static void block(const struct product *p, const struct slice *s, uint32_t *sums, size_t row,
-                  const struct panel *b)
+/* Asks for a row of C in a panel, which is short and far from the one before: processors do not foresee it. */
+static void fetch(const struct product *p, size_t row, const struct panel *b)
+{
+    const struct ring_wide c = ring_wide_at(p->c, row * p->ldc + b->column);
+    for (size_t i = 0; i < b->columns; i += GEMM_ALIGNMENT / sizeof *c.lo)
+        __builtin_prefetch(c.lo + i, 1);
+    for (size_t i = 0; i < b->columns; i += GEMM_ALIGNMENT / sizeof *c.hi)
+        __builtin_prefetch(c.hi + i, 1);
+}
+
+/* A block of up to BLOCK rows of C from row on, of the packed rows first..end, times a panel. */
+static void block(const struct product *p, const struct slice *s, const struct rows *packed, uint32_t *sums,
+                  size_t row, const struct panel *b)
 {
     const struct gemm_vnni_constants *all = gemm_vnni_constants();
-    const size_t rows = gemm_min(BLOCK, p->m - row), tiles = gemm_blocks(rows, ROWS),
-                 stride = MODULI * b->width;
+    const size_t rows = gemm_min(BLOCK, packed->end - row), tiles = gemm_blocks(rows, ROWS),
+                 first = (row - packed->first) / ROWS, stride = MODULI * b->width;
     const size_t left_bytes = s->steps * VNNI_STEP * ROWS;
     for (size_t i = 0; i < MODULI; i++)
         for (size_t tile = 0; tile < tiles; tile++)
             gemm_vnni_multiply(sums + tile * ROWS * stride + i * b->width, stride, b->width,
-                               p->left + ((row / ROWS + tile) * MODULI + i) * left_bytes,
+                               p->left + (i * packed->tiles + first + tile) * left_bytes,
                                b->data + i * b->plane, 2 * s->steps, all->modulus[i].bias);
-    for (size_t i = 0; i < rows; i++)
+    for (size_t i = 0; i < rows; i++) {
+        if (i + AHEAD < rows)
+            fetch(p, row + i + AHEAD, b);
         gemm_vnni_combine(ring_wide_at(p->c, (row + i) * p->ldc + b->column), sums + i * stride, b->width,
                           b->columns, p->add || s->step != 0);
+    }
 }
 
-/* One thread's part of a slice. A unit is a block and a panel; all blocks of a panel that has to be made. */
-static void share(const struct product *p, const struct slice *s)
+/* One thread's part of some rows of a slice. A unit is a block and a panel; all blocks of a panel that has to be made. */
+static void share(const struct product *p, const struct slice *s, const struct rows *r)
 {
 #ifdef _OPENMP
     char *work = p->work + (size_t)omp_get_thread_num() * p->work_bytes;
 #else
     char *work = p->work;
 #endif
-    const size_t done = s->step * VNNI_STEP, blocks = gemm_blocks(p->m, BLOCK),
-                 together = p->b->small ? blocks : 1;
-    const size_t units = blocks / together;
+    const size_t done = s->step * VNNI_STEP;
 #pragma omp for schedule(static)
-    for (size_t row = 0; row < p->m; row += ROWS)
-        gemm_vnni_pack_rows(p->left + row * s->steps * VNNI_STEP * MODULI, s->steps,
-                            p->a + row * p->lda + done, p->lda, gemm_min(ROWS, p->m - row), p->k - done);
+    for (size_t tile = 0; tile < r->tiles; tile++) {
+        const size_t row = r->first + tile * ROWS;
+        gemm_vnni_pack_rows(p->left + tile * s->steps * VNNI_STEP * ROWS, r->tiles, s->steps,
+                            p->a + row * p->lda + done, p->lda, gemm_min(ROWS, r->end - row), p->k - done);
+    }
+    const size_t blocks = gemm_blocks(r->end - r->first, BLOCK), together = p->b->small ? blocks : 1,
+                 units = blocks / together;
 #pragma omp for schedule(dynamic)
     for (size_t index = 0; index < units * gemm_blocks(p->n, PANEL); index++) {
         const struct panel b = panel_of(p, s, work, index / units * PANEL);
         for (size_t i = 0; i < together; i++)
-            block(p, s, (uint32_t *)(void *)work, (index % units + i) * BLOCK, &b);
+            block(p, s, r, (uint32_t *)(void *)work, r->first + (index % units + i) * BLOCK, &b);
     }
 }
 
@@ -225,7 +248,12 @@ static enum status multiply(struct ring_wide c, size_t ldc, size_t m, const int6
     p.steps = gemm_blocks(p.k, VNNI_STEP);
     const size_t slices = gemm_blocks(p.steps, GEMM_VNNI_DEPTH / VNNI_STEP),
                  depth = gemm_blocks(p.steps, slices);
-    const size_t left_bytes = gemm_blocks(m, ROWS) * ROWS * depth * VNNI_STEP * MODULI;
+    /* As few blocks of A at a time as give the threads enough to do: they stay in the outer cache while the panels pass by. All of A,
+     * if panels have to be made. */
+    p.chunk = b->small
+                  ? m
+                  : gemm_min(m, BLOCK * gemm_blocks(GEMM_UNITS_A_THREAD * threads, gemm_blocks(p.n, PANEL)));
+    const size_t left_bytes = gemm_blocks(p.chunk, ROWS) * ROWS * depth * VNNI_STEP * MODULI;
     p.work_bytes = SUMS_BYTES + (b->small ? depth * VNNI_STEP * PANEL * MODULI : 0);
     p.left = gemm_scratch(left_bytes + threads * p.work_bytes);
     if (p.left == NULL)
@@ -233,9 +261,13 @@ static enum status multiply(struct ring_wide c, size_t ldc, size_t m, const int6
     p.work = (char *)p.left + left_bytes;
     for (size_t step = 0; step < p.steps; step += depth) {
         const struct slice s = {step, gemm_min(depth, p.steps - step)};
-        /* Also for one thread: inside a parallel region of the caller's, loops must not be shared with its team. */
+        for (size_t row = 0; row < m; row += p.chunk) {
+            const size_t rows = gemm_min(p.chunk, m - row);
+            const struct rows r = {row, row + rows, gemm_blocks(rows, ROWS)};
+            /* Also for one thread: inside a parallel region of the caller's, loops must not be shared with its team. */
 #pragma omp parallel num_threads(threads)
-        share(&p, &s);
+            share(&p, &s, &r);
+        }
     }
     return STATUS_OK;
 }

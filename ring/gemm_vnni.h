@@ -22,7 +22,7 @@
  *
  * Layouts. A group is four successive elements of the inner dimension, the bytes of one lane of vpdpbusd. Inner dimensions are
  * padded with zeros to whole steps of two groups.
- *     A    [tiles of 8 rows][18 moduli][groups][8 rows][4]
+ *     A    [18 moduli][tiles of 8 rows][groups][8 rows][4]
  *     B    [panels of 48 columns][18 moduli][groups][columns of the panel][4]; the last panel has 16, 32 or 48 columns */
 #ifndef TREFOIL_RING_GEMM_VNNI_H
 #define TREFOIL_RING_GEMM_VNNI_H
@@ -70,8 +70,10 @@ struct gemm_vnni_constants {
 /* Made at the first use; the same in every process. */
 const struct gemm_vnni_constants *gemm_vnni_constants(void);
 
-/* out: a tile of up to 8 rows of A, [18][groups][8][4]; depth elements of each row exist from a on, steps * 8 are made. */
-void gemm_vnni_pack_rows(int8_t *out, size_t steps, const int64_t *a, size_t lda, size_t rows, size_t depth);
+/* out: a tile of up to 8 rows of A, [groups][8][4] for each modulus, these as far apart as so many tiles are long; depth elements
+ * of each row exist from a on, steps * 8 are made. */
+void gemm_vnni_pack_rows(int8_t *out, size_t tiles, size_t steps, const int64_t *a, size_t lda, size_t rows,
+                         size_t depth);
 
 /* out: the columns first..first + 16 of a panel of width columns, of which columns exist; b points to the first of them. out points
  * to the panel. */

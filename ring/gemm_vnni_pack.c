@@ -100,8 +100,8 @@ GEMM_VNNI_TARGET static inline void transpose(__m512i t[8], const int64_t *a, si
     }
 }
 
-GEMM_VNNI_TARGET void gemm_vnni_pack_rows(int8_t *out, size_t steps, const int64_t *a, size_t lda,
-                                          size_t rows, size_t depth)
+GEMM_VNNI_TARGET void gemm_vnni_pack_rows(int8_t *out, size_t tiles, size_t steps, const int64_t *a,
+                                          size_t lda, size_t rows, size_t depth)
 {
     const struct gemm_vnni_constants *constants = gemm_vnni_constants();
     for (size_t step = 0; step < steps; step++) {
@@ -112,7 +112,7 @@ GEMM_VNNI_TARGET void gemm_vnni_pack_rows(int8_t *out, size_t steps, const int64
             split(&q, j, t[j], t[4 + j]);
         for (size_t i = 0; i < MODULI; i++) {
             const struct reduction r = reduction(&constants->modulus[i].a, &constants->modulus[i]);
-            emit(out + (i * steps + step) * (VNNI_STEP * ROWS), &q, &r, true);
+            emit(out + (i * tiles * steps + step) * (VNNI_STEP * ROWS), &q, &r, true);
         }
     }
 }
