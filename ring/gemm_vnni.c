@@ -60,9 +60,9 @@ static struct gemm_vnni_value value_of(ring_u128 x)
 }
 
 /* factor 2^(8 j) mod m as signed bytes; with m = 256, -128 and 128 are the same. */
-static struct gemm_vnni_side side(int32_t m, int32_t factor)
+static struct gemm_vnni_side side(int32_t m, int32_t factor, int32_t offset)
 {
-    struct gemm_vnni_side out = {0, 0, 0};
+    struct gemm_vnni_side out = {.offset = (int8_t)offset};
     int32_t power = factor % m;
     for (int j = 0; j < 8; j++) {
         const uint32_t byte = (uint32_t)(2 * power < m ? power : power - m) & 0xff;
@@ -71,7 +71,7 @@ static struct gemm_vnni_side side(int32_t m, int32_t factor)
         else
             out.high |= byte << 8 * (j - 4);
         if (j == 7)
-            out.start = -(128 * power % m);
+            out.start = -(128 * power % m) - offset;
         power = 256 * power % m;
     }
     return out;
@@ -97,8 +97,10 @@ static void make_constants(void)
             inverse++;
         *modulus = (struct gemm_vnni_modulus){.m = m,
                                               .bias = ((int32_t)GEMM_VNNI_BIAS / m + 1) * m,
-                                              .a = side(m, 1),
-                                              .b = side(m, inverse),
+                                              .minus_m = (uint32_t)-m & 0xffff,
+                                              .inverse = 1.0f / (float)m,
+                                              .a = side(m, 1, 0),
+                                              .b = side(m, inverse, (m - 1) / 2),
                                               .others = value_of(others),
                                               .share = (((uint64_t)1 << 60) / (uint64_t)m + 1) / 2};
     }
@@ -153,9 +155,9 @@ static void pack(struct ring_gemm_matrix *out, const int64_t *b, size_t ldb, boo
 
 /* ---- the product ---- */
 
-/* Rows of A that are packed together, and the tiles that they fill. */
+/* Rows of A that are packed together, the tiles that they fill, and the bytes of one modulus. */
 struct rows {
-    size_t first, end, tiles;
+    size_t first, end, tiles, plane;
 };
 
 /* A panel of B for a slice; what belongs to successive moduli lies plane bytes apart. */
@@ -204,7 +206,7 @@ static void block(const struct product *p, const struct slice *s, const struct r
     for (size_t i = 0; i < MODULI; i++)
         for (size_t tile = 0; tile < tiles; tile++)
             gemm_vnni_multiply(sums + tile * ROWS * stride + i * b->width, stride, b->width,
-                               p->left + (i * packed->tiles + first + tile) * left_bytes,
+                               p->left + i * packed->plane + (first + tile) * left_bytes,
                                b->data + i * b->plane, 2 * s->steps, all->modulus[i].bias);
     for (size_t i = 0; i < rows; i++) {
         if (i + AHEAD < rows)
@@ -226,7 +228,7 @@ static void share(const struct product *p, const struct slice *s, const struct r
 #pragma omp for schedule(static)
     for (size_t tile = 0; tile < r->tiles; tile++) {
         const size_t row = r->first + tile * ROWS;
-        gemm_vnni_pack_rows(p->left + tile * s->steps * VNNI_STEP * ROWS, r->tiles, s->steps,
+        gemm_vnni_pack_rows(p->left + tile * s->steps * VNNI_STEP * ROWS, r->plane, s->steps,
                             p->a + row * p->lda + done, p->lda, gemm_min(ROWS, r->end - row), p->k - done);
     }
     const size_t blocks = gemm_blocks(r->end - r->first, BLOCK), together = p->b->small ? blocks : 1,
@@ -237,6 +239,12 @@ static void share(const struct product *p, const struct slice *s, const struct r
         for (size_t i = 0; i < together; i++)
             block(p, s, r, (uint32_t *)(void *)work, r->first + (index % units + i) * BLOCK, &b);
     }
+}
+
+/* A cache line more than what is in it: see gemm_vnni.h. */
+static size_t plane_bytes(size_t rows, size_t steps)
+{
+    return gemm_blocks(rows, ROWS) * ROWS * steps * VNNI_STEP + GEMM_ALIGNMENT;
 }
 
 static enum status multiply(struct ring_wide c, size_t ldc, size_t m, const int64_t *a, size_t lda,
@@ -253,7 +261,7 @@ static enum status multiply(struct ring_wide c, size_t ldc, size_t m, const int6
     p.chunk = b->small
                   ? m
                   : gemm_min(m, BLOCK * gemm_blocks(GEMM_UNITS_A_THREAD * threads, gemm_blocks(p.n, PANEL)));
-    const size_t left_bytes = gemm_blocks(p.chunk, ROWS) * ROWS * depth * VNNI_STEP * MODULI;
+    const size_t left_bytes = plane_bytes(p.chunk, depth) * MODULI;
     p.work_bytes = SUMS_BYTES + (b->small ? depth * VNNI_STEP * PANEL * MODULI : 0);
     p.left = gemm_scratch(left_bytes + threads * p.work_bytes);
     if (p.left == NULL)
@@ -263,7 +271,7 @@ static enum status multiply(struct ring_wide c, size_t ldc, size_t m, const int6
         const struct slice s = {step, gemm_min(depth, p.steps - step)};
         for (size_t row = 0; row < m; row += p.chunk) {
             const size_t rows = gemm_min(p.chunk, m - row);
-            const struct rows r = {row, row + rows, gemm_blocks(rows, ROWS)};
+            const struct rows r = {row, row + rows, gemm_blocks(rows, ROWS), plane_bytes(rows, s.steps)};
             /* Also for one thread: inside a parallel region of the caller's, loops must not be shared with its team. */
 #pragma omp parallel num_threads(threads)
             share(&p, &s, &r);

@@ -22,7 +22,8 @@
  *
  * Layouts. A group is four successive elements of the inner dimension, the bytes of one lane of vpdpbusd. Inner dimensions are
  * padded with zeros to whole steps of two groups.
- *     A    [18 moduli][tiles of 8 rows][groups][8 rows][4]
+ *     A    [18 moduli][tiles of 8 rows][groups][8 rows][4], and a cache line after each modulus: whole powers of two between what
+ *          is written together would share few places of a cache
  *     B    [panels of 48 columns][18 moduli][groups][columns of the panel][4]; the last panel has 16, 32 or 48 columns */
 #ifndef TREFOIL_RING_GEMM_VNNI_H
 #define TREFOIL_RING_GEMM_VNNI_H
@@ -47,7 +48,8 @@
 /* What a matrix is multiplied with, modulo m, byte by byte, to become remainders. */
 struct gemm_vnni_side {
     uint32_t low, high; /* four signed bytes each: factor 2^(8 j) mod m, centred */
-    int32_t start;      /* -factor 2^63 mod m: the sign bit counts as a positive one before */
+    int32_t start;      /* -factor 2^63 mod m: the sign bit counts as a positive one before; less offset */
+    int8_t offset;      /* of the remainders: 0 for A, (m-1) / 2 for B; centred remainders plus it */
 };
 
 /* A number modulo 2^80, cut at bit 52. */
@@ -57,6 +59,8 @@ struct gemm_vnni_value {
 
 struct gemm_vnni_modulus {
     int32_t m, bias;
+    uint32_t minus_m; /* a word, and 0 above it */
+    float inverse;    /* 1 / m */
     struct gemm_vnni_side a, b;
     struct gemm_vnni_value others; /* M / m */
     uint64_t share; /* 2^59 / m, rounded: the upper 52 bits of its product with x are 2^7 x / m */
@@ -70,9 +74,9 @@ struct gemm_vnni_constants {
 /* Made at the first use; the same in every process. */
 const struct gemm_vnni_constants *gemm_vnni_constants(void);
 
-/* out: a tile of up to 8 rows of A, [groups][8][4] for each modulus, these as far apart as so many tiles are long; depth elements
- * of each row exist from a on, steps * 8 are made. */
-void gemm_vnni_pack_rows(int8_t *out, size_t tiles, size_t steps, const int64_t *a, size_t lda, size_t rows,
+/* out: a tile of up to 8 rows of A, [groups][8][4] for each modulus, these plane bytes apart; depth elements of each row exist
+ * from a on, steps * 8 are made. */
+void gemm_vnni_pack_rows(int8_t *out, size_t plane, size_t steps, const int64_t *a, size_t lda, size_t rows,
                          size_t depth);
 
 /* out: the columns first..first + 16 of a panel of width columns, of which columns exist; b points to the first of them. out points

@@ -15,57 +15,69 @@ struct quad {
 
 /* What makes remainders of one modulus. */
 struct reduction {
-    __m512i low, high, start, minus_m;
-    __m512 inverse, half; /* 1 / m; 1 / (2 m) */
+    __m512i low, high, start, minus_m, offset;
+    __m512 inverse;
 };
 
 GEMM_VNNI_TARGET static inline struct reduction reduction(const struct gemm_vnni_side *side,
                                                           const struct gemm_vnni_modulus *modulus)
 {
     const struct reduction r = {
-        _mm512_set1_epi32((int)side->low),        _mm512_set1_epi32((int)side->high),
-        _mm512_set1_epi32(side->start),           _mm512_set1_epi32(-modulus->m & 0xffff),
-        _mm512_set1_ps(1.0f / (float)modulus->m), _mm512_set1_ps(0.5f / (float)modulus->m),
+        _mm512_set1_epi32((int)side->low), _mm512_set1_epi32((int)side->high),
+        _mm512_set1_epi32(side->start),    _mm512_set1_epi32((int)modulus->minus_m),
+        _mm512_set1_epi8(side->offset),    _mm512_set1_ps(modulus->inverse),
     };
     return r;
 }
 
-/* The remainder of 16 elements: centred if is_signed, else 0..m-1. The weighted sum of eight bytes is below 8 * 255 * 128 + m <
- * 2^18.1, exact as a float; its quotient by m is off by less than 2^-12, where 1 / (2 m) >= 2^-9 separates it from the next
- * rounding. (m = 256 alone meets a quotient of one half: either rounding gives the same byte.) The low 16 bits of quotient + MAGIC
- * are the quotient; multiplied by -m and added, with 0 for the upper 16. */
-GEMM_VNNI_TARGET static inline __m512i remainder_of(const struct reduction *r, __m512i low, __m512i high,
-                                                    bool is_signed)
+/* The remainders of 16 elements less the offset, -(m-1)/2..(m-1)/2; m is odd. The weighted sum of eight bytes is below
+ * 8 * 255 * 128 + 2 m < 2^18.1, exact as a float; its quotient by m is off by less than 2^-12, where 1 / (2 m) >= 2^-9 separates it
+ * from the next rounding. The low 16 bits of quotient + MAGIC are the quotient; multiplied by -m and added, with 0 for the
+ * upper 16. */
+GEMM_VNNI_TARGET static inline __m512i remainder_of(const struct reduction *r, __m512i low, __m512i high)
 {
     const __m512i sum = _mm512_dpbusd_epi32(_mm512_dpbusd_epi32(r->start, low, r->low), high, r->high);
-    const __m512 number = _mm512_cvtepi32_ps(sum);
-    __m512 quotient;
-    if (is_signed)
-        quotient = _mm512_fmadd_ps(number, r->inverse, _mm512_set1_ps(MAGIC));
-    else
-        quotient = _mm512_add_ps(_mm512_roundscale_ps(_mm512_fmadd_ps(number, r->inverse, r->half),
-                                                      _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC),
-                                 _mm512_set1_ps(MAGIC));
+    const __m512 quotient = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum), r->inverse, _mm512_set1_ps(MAGIC));
     return _mm512_dpwssd_epi32(sum, _mm512_castps_si512(quotient), r->minus_m);
 }
 
-/* The bytes of mask from x, the others from y. */
-GEMM_VNNI_TARGET static inline __m512i choose(__m512i mask, __m512i x, __m512i y)
+/* What packing two vectors leaves, byte 4 j + i of each quarter for lane i of vector j, into the order of the lanes. */
+GEMM_VNNI_TARGET static inline __m512i order(__m512i x)
 {
-    return _mm512_ternarylogic_epi32(mask, x, y, 0xca);
+    return _mm512_shuffle_epi8(x, _mm512_set4_epi32(0x0f0b0703, 0x0e0a0602, 0x0d090501, 0x0c080400));
 }
 
-/* out [64]: in each lane the remainders of the quad's four elements. */
-GEMM_VNNI_TARGET static inline void emit(void *out, const struct quad *q, const struct reduction *r,
-                                         bool is_signed)
+/* out [64]: in each lane the remainders of the quad's four elements by an odd m. */
+GEMM_VNNI_TARGET static inline void emit(void *out, const struct quad *q, const struct reduction *r)
 {
     __m512i x[4];
     for (int j = 0; j < 4; j++)
-        x[j] = remainder_of(r, q->low[j], q->high[j], is_signed);
-    const __m512i byte = _mm512_set1_epi32(0xff), pair = _mm512_set1_epi32(0xffff);
-    const __m512i first = choose(byte, x[0], _mm512_slli_epi32(x[1], 8));
-    const __m512i second = choose(byte, x[2], _mm512_slli_epi32(x[3], 8));
-    _mm512_storeu_si512(out, choose(pair, first, _mm512_slli_epi32(second, 16)));
+        x[j] = remainder_of(r, q->low[j], q->high[j]);
+    const __m512i bytes = _mm512_packs_epi16(_mm512_packs_epi32(x[0], x[1]), _mm512_packs_epi32(x[2], x[3]));
+    _mm512_storeu_si512(out, order(_mm512_add_epi8(bytes, r->offset)));
+}
+
+/* The same by 256: the low bytes of the elements times a factor. */
+GEMM_VNNI_TARGET static inline void emit_256(void *out, const struct quad *q,
+                                             const struct gemm_vnni_side *side)
+{
+    const __m512i byte = _mm512_set1_epi32(0xff), factor = _mm512_set1_epi32((int)side->low & 0xff);
+    __m512i x[4];
+    for (int j = 0; j < 4; j++)
+        x[j] = _mm512_and_si512(_mm512_mullo_epi16(q->low[j], factor), byte);
+    const __m512i bytes = _mm512_packus_epi16(_mm512_packs_epi32(x[0], x[1]), _mm512_packs_epi32(x[2], x[3]));
+    _mm512_storeu_si512(out, order(bytes));
+}
+
+/* A quad of all moduli, plane bytes apart; the first is 256. right: of B. */
+GEMM_VNNI_TARGET static inline void emit_all(char *out, size_t plane, const struct quad *q, bool right)
+{
+    const struct gemm_vnni_modulus *modulus = gemm_vnni_constants()->modulus;
+    emit_256(out, q, right ? &modulus->b : &modulus->a);
+    for (size_t i = 1; i < MODULI; i++) {
+        const struct reduction r = reduction(right ? &modulus[i].b : &modulus[i].a, &modulus[i]);
+        emit(out + i * plane, q, &r);
+    }
 }
 
 /* Element j of a quad: the eight elements of x, then those of y. */
@@ -100,20 +112,16 @@ GEMM_VNNI_TARGET static inline void transpose(__m512i t[8], const int64_t *a, si
     }
 }
 
-GEMM_VNNI_TARGET void gemm_vnni_pack_rows(int8_t *out, size_t tiles, size_t steps, const int64_t *a,
+GEMM_VNNI_TARGET void gemm_vnni_pack_rows(int8_t *out, size_t plane, size_t steps, const int64_t *a,
                                           size_t lda, size_t rows, size_t depth)
 {
-    const struct gemm_vnni_constants *constants = gemm_vnni_constants();
     for (size_t step = 0; step < steps; step++) {
         __m512i t[8];
         struct quad q; /* lanes: the rows of the first group, then those of the second */
         transpose(t, a + step * VNNI_STEP, lda, rows, depth - step * VNNI_STEP);
         for (int j = 0; j < 4; j++)
             split(&q, j, t[j], t[4 + j]);
-        for (size_t i = 0; i < MODULI; i++) {
-            const struct reduction r = reduction(&constants->modulus[i].a, &constants->modulus[i]);
-            emit(out + (i * tiles * steps + step) * (VNNI_STEP * ROWS), &q, &r, true);
-        }
+        emit_all((char *)out + step * (VNNI_STEP * ROWS), plane, &q, false);
     }
 }
 
@@ -126,7 +134,6 @@ GEMM_VNNI_TARGET void gemm_vnni_pack_columns(uint8_t *out, size_t width, size_t 
                                              const int64_t *b, size_t ldb, size_t columns, size_t depth,
                                              bool transposed)
 {
-    const struct gemm_vnni_constants *constants = gemm_vnni_constants();
     const size_t left = gemm_min(columns, 8), right = columns - left;
     for (size_t step = 0; step < steps; step++) {
         const size_t at = step * VNNI_STEP, rest = depth - at;
@@ -144,10 +151,8 @@ GEMM_VNNI_TARGET void gemm_vnni_pack_columns(uint8_t *out, size_t width, size_t 
             struct quad q;
             for (int j = 0; j < 4; j++)
                 split(&q, j, x[4 * group + (size_t)j], y[4 * group + (size_t)j]);
-            for (size_t i = 0; i < MODULI; i++) {
-                const struct reduction r = reduction(&constants->modulus[i].b, &constants->modulus[i]);
-                emit(out + ((i * steps + step) * 2 + group) * width * 4 + first * 4, &q, &r, false);
-            }
+            emit_all((char *)out + ((2 * step + group) * width + first) * 4, steps * VNNI_STEP * width, &q,
+                     true);
         }
     }
 }
