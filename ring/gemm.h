@@ -3,7 +3,7 @@
  * Operands are signed 64-bit integers, results are exact modulo 2^80. Three kernels stand behind one function,
  * chosen at run time by what the processor has, equal bit for bit:
  *   portable  signed digits of 21, 21 and 22 bits as doubles, eight products by OpenBLAS DGEMM
- *   vnni      remainders by 18 moduli of a byte, 18 byte products by AVX-512 VNNI and IFMA
+ *   vnni      remainders by 18 moduli of a byte, 18 byte products by AVX-512 VNNI
  *   amx       eight byte limbs, 49 limb products by AMX-INT8 tiles
  * beside ring_gemm_reference, the plain triple loop in 128-bit integers that all are tested against.
  *

@@ -1,10 +1,7 @@
-/* The VNNI kernel: when it can run, its constants, and how the work is cut up. gemm_vnni.h explains the arithmetic. */
+/* The VNNI kernel: when it can run, and how the work is cut up. gemm_vnni.h explains the arithmetic. */
 #include "ring/gemm_vnni.h"
 
 #ifdef GEMM_VNNI
-
-#include <immintrin.h>
-#include <pthread.h>
 
 #ifdef _OPENMP
 #include <omp.h>
@@ -15,7 +12,7 @@
 /* Rows of C that are multiplied by a panel of B before the next one is fetched; their sums, 442 KiB, and the panel's bytes of one
  * modulus stay in a second-level cache of 1 MiB. */
 #define BLOCK 128
-#define SUMS_BYTES ((size_t)MODULI * BLOCK * PANEL * sizeof(uint32_t))
+#define SUMS_BYTES ((size_t)MODULI * BLOCK * PANEL * sizeof(int32_t))
 
 #define AHEAD 4 /* rows of C that are asked for before they are needed */
 
@@ -42,75 +39,7 @@ static bool available(void)
 {
     return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
            __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
-           __builtin_cpu_supports("avx512ifma") && __builtin_cpu_supports("avx512vnni");
-}
-
-/* ---- constants ---- */
-
-/* The largest 18 numbers up to 256 of which no two have a common divisor. */
-static const int32_t moduli[MODULI] = {256, 255, 253, 251, 247, 241, 239, 233, 229,
-                                       227, 223, 217, 211, 199, 197, 193, 191, 181};
-
-static struct gemm_vnni_constants constants;
-
-static struct gemm_vnni_value value_of(ring_u128 x)
-{
-    const uint64_t mask = ((uint64_t)1 << 52) - 1;
-    return (struct gemm_vnni_value){(uint64_t)x & mask, (uint64_t)(x >> 52) & mask >> 24};
-}
-
-/* factor 2^(8 j) mod m as signed bytes; with m = 256, -128 and 128 are the same. */
-static struct gemm_vnni_side side(int32_t m, int32_t factor, int32_t offset)
-{
-    struct gemm_vnni_side out = {.offset = (int8_t)offset};
-    int32_t power = factor % m;
-    for (int j = 0; j < 8; j++) {
-        const uint32_t byte = (uint32_t)(2 * power < m ? power : power - m) & 0xff;
-        if (j < 4)
-            out.low |= byte << 8 * j;
-        else
-            out.high |= byte << 8 * (j - 4);
-        if (j == 7)
-            out.start = -(128 * power % m) - offset;
-        power = 256 * power % m;
-    }
-    return out;
-}
-
-static void make_constants(void)
-{
-    ring_u128 all = 1;
-    for (int i = 0; i < MODULI; i++)
-        all *= (ring_u128)moduli[i]; /* modulo 2^128 */
-    constants.minus_all = value_of(-all);
-    for (int i = 0; i < MODULI; i++) {
-        struct gemm_vnni_modulus *modulus = &constants.modulus[i];
-        const int32_t m = moduli[i];
-        ring_u128 others = 1;
-        int32_t remainder = 1, inverse = 1;
-        for (int j = 0; j < MODULI; j++)
-            if (j != i) {
-                others *= (ring_u128)moduli[j];
-                remainder = remainder * moduli[j] % m;
-            }
-        while (inverse * remainder % m != 1)
-            inverse++;
-        *modulus = (struct gemm_vnni_modulus){.m = m,
-                                              .bias = ((int32_t)GEMM_VNNI_BIAS / m + 1) * m,
-                                              .minus_m = (uint32_t)-m & 0xffff,
-                                              .inverse = 1.0f / (float)m,
-                                              .a = side(m, 1, 0),
-                                              .b = side(m, inverse, (m - 1) / 2),
-                                              .others = value_of(others),
-                                              .share = (((uint64_t)1 << 60) / (uint64_t)m + 1) / 2};
-    }
-}
-
-const struct gemm_vnni_constants *gemm_vnni_constants(void)
-{
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    (void)pthread_once(&once, make_constants);
-    return &constants;
+           __builtin_cpu_supports("avx512vnni");
 }
 
 /* ---- B ---- */
@@ -196,23 +125,22 @@ static void fetch(const struct product *p, size_t row, const struct panel *b)
 }
 
 /* A block of up to BLOCK rows of C from row on, of the packed rows first..end, times a panel. */
-static void block(const struct product *p, const struct slice *s, const struct rows *packed, uint32_t *sums,
+static void block(const struct product *p, const struct slice *s, const struct rows *packed, int32_t *sums,
                   size_t row, const struct panel *b)
 {
-    const struct gemm_vnni_constants *all = gemm_vnni_constants();
     const size_t rows = gemm_min(BLOCK, packed->end - row), tiles = gemm_blocks(rows, ROWS),
-                 first = (row - packed->first) / ROWS, stride = MODULI * b->width;
+                 first = (row - packed->first) / ROWS, stride = MODULI * PANEL;
     const size_t left_bytes = s->steps * VNNI_STEP * ROWS;
     for (size_t i = 0; i < MODULI; i++)
         for (size_t tile = 0; tile < tiles; tile++)
-            gemm_vnni_multiply(sums + tile * ROWS * stride + i * b->width, stride, b->width,
+            gemm_vnni_multiply(sums + tile * ROWS * stride + i * PANEL, stride, b->width,
                                p->left + i * packed->plane + (first + tile) * left_bytes,
-                               b->data + i * b->plane, 2 * s->steps, all->modulus[i].bias);
+                               b->data + i * b->plane, 2 * s->steps);
     for (size_t i = 0; i < rows; i++) {
         if (i + AHEAD < rows)
             fetch(p, row + i + AHEAD, b);
-        gemm_vnni_combine(ring_wide_at(p->c, (row + i) * p->ldc + b->column), sums + i * stride, b->width,
-                          b->columns, p->add || s->step != 0);
+        gemm_vnni_combine(ring_wide_at(p->c, (row + i) * p->ldc + b->column), sums + i * stride, b->columns,
+                          p->add || s->step != 0);
     }
 }
 
@@ -237,7 +165,7 @@ static void share(const struct product *p, const struct slice *s, const struct r
     for (size_t index = 0; index < units * gemm_blocks(p->n, PANEL); index++) {
         const struct panel b = panel_of(p, s, work, index / units * PANEL);
         for (size_t i = 0; i < together; i++)
-            block(p, s, r, (uint32_t *)(void *)work, r->first + (index % units + i) * BLOCK, &b);
+            block(p, s, r, (int32_t *)(void *)work, r->first + (index % units + i) * BLOCK, &b);
     }
 }
 

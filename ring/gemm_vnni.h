@@ -1,24 +1,24 @@
-/* The VNNI kernel's own terms; private to ring/gemm_vnni*.c. For processors with AVX-512, its byte products (VNNI) and its
- * products of 52-bit integers (IFMA), but without AMX: byte products are eight times as many as products of doubles.
+/* The VNNI kernel's own terms; private to ring/gemm_vnni*.c. For processors with AVX-512 and its byte products (VNNI), but
+ * without AMX: byte products are eight times as many as products of doubles.
  *
  * A sum over the inner dimension is at most 2^138, so it is known by its remainders by 18 coprime moduli m_i <= 256, whose
  * product M is above 2^140.4; and remainders are bytes. One ring product is 18 byte products instead of the 49 of limbs:
  *
  *     z = sum over k of a_k b_k                                 |z| <= 4096 2^63 2^63 = 2^138
  *     x_i = sum over k of (a_k mod m_i) (b_k v_i mod m_i),      v_i = (M / m_i)^-1 mod m_i
- *     z = sum over i of x_i M / m_i  -  q M,                    q = round(sum over i of x_i / m_i)
+ *     r_i = x_i mod m_i, centred
+ *     z = sum over i of r_i M / m_i  -  q M,                    q = round(sum over i of r_i / m_i)
  *
- * (Chinese remainders; v_i is a factor of the packed B.) The result is formed modulo 2^80 only. q is exact: the sum lies within
- * |z| / M < 2^138 / 2^140.4 < 0.19 of a whole number, and is formed as 18 integers floor(2^7 x_i / m_i), of which each may be too
- * small by 1 (and that 2^59 / m_i is rounded costs 2^-23 more); with 9 added, half of what they lose at most, it is off by at
- * most 9 / 128 or so, and 0.19 + 0.08 < 1 / 2.
+ * (Chinese remainders; v_i is a factor of the packed B.) vpdpbusd multiplies unsigned by signed bytes, here and there:
  *
- * vpdpbusd multiplies unsigned by signed bytes. Remainders of B are 0..m-1, those of A centred, -m/2..m/2:
+ * x_i. Remainders of B are 0..m-1, those of A centred, -m/2..m/2: |x_i| <= 4096 * 255 * 128 < 2^27, so that a depth of
+ * GEMM_VNNI_DEPTH = 4096 fits 32 bits.
  *
- *     |x_i| <= 4096 * 255 * 128 < 2^27 = GEMM_VNNI_BIAS
+ * q. The sum lies within |z| / M < 2^138 / 2^140.4 < 0.19 of a whole number, and is formed from 2^15 / m_i rounded to bytes, which
+ * changes it by less than 17 * 127 / 2^16 < 0.04; and 0.19 + 0.04 < 1 / 2. |q| <= 9.
  *
- * so a depth of GEMM_VNNI_DEPTH = 4096 fits 32 bits. A sum begins at the smallest multiple of m_i from 2^27 on, which makes
- * it positive and changes no remainder: 0 <= x_i < 2^28 + 256.
+ * z is wanted modulo 2^80 only, where M / m_i and -M have GEMM_VNNI_LIMBS = 10 bytes: limb j of the result is the sum of 19
+ * products of bytes, r_i or q by byte j of its coefficient, below 19 * 255 * 128 < 2^19.3.
  *
  * Layouts. A group is four successive elements of the inner dimension, the bytes of one lane of vpdpbusd. Inner dimensions are
  * padded with zeros to whole steps of two groups.
@@ -33,15 +33,17 @@
 #if defined(__x86_64__) && ((defined(__clang__) && __clang_major__ >= 9) || \
                             (!defined(__clang__) && defined(__GNUC__) && __GNUC__ >= 9))
 #define GEMM_VNNI 1
-#define GEMM_VNNI_TARGET __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512ifma,avx512vnni")))
+#define GEMM_VNNI_TARGET __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")))
+#define GEMM_VNNI_INLINE GEMM_VNNI_TARGET static inline __attribute__((always_inline))
 #endif
 
 #define MODULI 18
 #define GEMM_VNNI_DEPTH 4096
-#define GEMM_VNNI_BIAS (1u << 27)
-#define ROWS 8          /* of a tile of C; its columns are those of a panel */
-#define VECTOR 16       /* columns whose sums fill a register */
-#define PANEL_VECTORS 3 /* 8 x 3 sums, 3 operands of B, one of A: 28 of the 32 registers */
+#define GEMM_VNNI_LIMBS 10
+#define GEMM_VNNI_QUADS 5 /* of bytes, that 18 remainders and a quotient fill */
+#define ROWS 8            /* of a tile of C; its columns are those of a panel */
+#define VECTOR 16         /* columns whose sums fill a register */
+#define PANEL_VECTORS 3   /* 8 x 3 sums, 3 operands of B, one of A: 28 of the 32 registers */
 #define PANEL (PANEL_VECTORS * VECTOR)
 #define VNNI_STEP 8 /* the inner dimension is padded to */
 
@@ -52,23 +54,18 @@ struct gemm_vnni_side {
     int8_t offset;      /* of the remainders: 0 for A, (m-1) / 2 for B; centred remainders plus it */
 };
 
-/* A number modulo 2^80, cut at bit 52. */
-struct gemm_vnni_value {
-    uint64_t low, high;
-};
-
 struct gemm_vnni_modulus {
-    int32_t m, bias;
     uint32_t minus_m; /* a word, and 0 above it */
+    uint32_t words;   /* 1 and 2^16 mod m, centred: what the words of a sum are multiplied with */
     float inverse;    /* 1 / m */
     struct gemm_vnni_side a, b;
-    struct gemm_vnni_value others; /* M / m */
-    uint64_t share; /* 2^59 / m, rounded: the upper 52 bits of its product with x are 2^7 x / m */
 };
 
+/* The first modulus is 256. Four bytes in a word belong to four successive moduli; the 19th, to the quotient. */
 struct gemm_vnni_constants {
     struct gemm_vnni_modulus modulus[MODULI];
-    struct gemm_vnni_value minus_all; /* -M */
+    uint32_t weight[GEMM_VNNI_QUADS];                /* 2^15 / m, rounded */
+    uint32_t limb[GEMM_VNNI_LIMBS][GEMM_VNNI_QUADS]; /* bytes of M / m, and of -M, modulo 2^80 */
 };
 
 /* Made at the first use; the same in every process. */
@@ -84,12 +81,12 @@ void gemm_vnni_pack_rows(int8_t *out, size_t plane, size_t steps, const int64_t 
 void gemm_vnni_pack_columns(uint8_t *out, size_t width, size_t first, size_t steps, const int64_t *b,
                             size_t ldb, size_t columns, size_t depth, bool transposed);
 
-/* sums [8][width], rows stride apart: one tile of C modulo one m. a [groups][8][4], b [groups][width][4]; width is 16, 32 or 48.
- * Begins with bias. */
-void gemm_vnni_multiply(uint32_t *sums, size_t stride, size_t width, const int8_t *a, const uint8_t *b,
-                        size_t groups, int32_t bias);
+/* sums [8][width], rows stride apart: one tile of C modulo one m. a [groups][8][4], b [groups][width][4]; width is 16, 32 or
+ * 48. */
+void gemm_vnni_multiply(int32_t *sums, size_t stride, size_t width, const int8_t *a, const uint8_t *b,
+                        size_t groups);
 
-/* One row of C = or += the sums [18][width] of all moduli; columns <= width exist. */
-void gemm_vnni_combine(struct ring_wide c, const uint32_t *sums, size_t width, size_t columns, bool add);
+/* One row of C = or += the sums [18][48] of all moduli; so many columns exist. */
+void gemm_vnni_combine(struct ring_wide c, const int32_t *sums, size_t columns, bool add);
 
 #endif

@@ -3,10 +3,7 @@
 
 #ifdef GEMM_VNNI
 
-#include <immintrin.h>
-
-/* 1.5 2^23: a float below 2^22 added to it becomes a whole number in its low bits. */
-#define MAGIC 12582912.0f
+#include "ring/gemm_vnni_reduce.h"
 
 /* Four vectors of elements, whose remainders share lanes: the low and the high halves, the sign bit turned. */
 struct quad {
@@ -19,8 +16,8 @@ struct reduction {
     __m512 inverse;
 };
 
-GEMM_VNNI_TARGET static inline struct reduction reduction(const struct gemm_vnni_side *side,
-                                                          const struct gemm_vnni_modulus *modulus)
+GEMM_VNNI_INLINE struct reduction reduction(const struct gemm_vnni_side *side,
+                                            const struct gemm_vnni_modulus *modulus)
 {
     const struct reduction r = {
         _mm512_set1_epi32((int)side->low), _mm512_set1_epi32((int)side->high),
@@ -30,47 +27,31 @@ GEMM_VNNI_TARGET static inline struct reduction reduction(const struct gemm_vnni
     return r;
 }
 
-/* The remainders of 16 elements less the offset, -(m-1)/2..(m-1)/2; m is odd. The weighted sum of eight bytes is below
- * 8 * 255 * 128 + 2 m < 2^18.1, exact as a float; its quotient by m is off by less than 2^-12, where 1 / (2 m) >= 2^-9 separates it
- * from the next rounding. The low 16 bits of quotient + MAGIC are the quotient; multiplied by -m and added, with 0 for the
- * upper 16. */
-GEMM_VNNI_TARGET static inline __m512i remainder_of(const struct reduction *r, __m512i low, __m512i high)
-{
-    const __m512i sum = _mm512_dpbusd_epi32(_mm512_dpbusd_epi32(r->start, low, r->low), high, r->high);
-    const __m512 quotient = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum), r->inverse, _mm512_set1_ps(MAGIC));
-    return _mm512_dpwssd_epi32(sum, _mm512_castps_si512(quotient), r->minus_m);
-}
-
-/* What packing two vectors leaves, byte 4 j + i of each quarter for lane i of vector j, into the order of the lanes. */
-GEMM_VNNI_TARGET static inline __m512i order(__m512i x)
-{
-    return _mm512_shuffle_epi8(x, _mm512_set4_epi32(0x0f0b0703, 0x0e0a0602, 0x0d090501, 0x0c080400));
-}
-
-/* out [64]: in each lane the remainders of the quad's four elements by an odd m. */
-GEMM_VNNI_TARGET static inline void emit(void *out, const struct quad *q, const struct reduction *r)
+/* out [64]: in each lane the remainders of the quad's four elements by an odd m; the sum of eight bytes that stands for an element
+ * is below 8 * 255 * 128 + 2 m < 2^18.1. */
+GEMM_VNNI_INLINE void emit(void *out, const struct quad *q, const struct reduction *r)
 {
     __m512i x[4];
-    for (int j = 0; j < 4; j++)
-        x[j] = remainder_of(r, q->low[j], q->high[j]);
-    const __m512i bytes = _mm512_packs_epi16(_mm512_packs_epi32(x[0], x[1]), _mm512_packs_epi32(x[2], x[3]));
-    _mm512_storeu_si512(out, order(_mm512_add_epi8(bytes, r->offset)));
+    for (int j = 0; j < 4; j++) {
+        const __m512i low = _mm512_dpbusd_epi32(r->start, q->low[j], r->low);
+        x[j] = gemm_vnni_reduce(_mm512_dpbusd_epi32(low, q->high[j], r->high), r->inverse, r->minus_m);
+    }
+    _mm512_storeu_si512(out, _mm512_add_epi8(gemm_vnni_join(x), r->offset));
 }
 
 /* The same by 256: the low bytes of the elements times a factor. */
-GEMM_VNNI_TARGET static inline void emit_256(void *out, const struct quad *q,
-                                             const struct gemm_vnni_side *side)
+GEMM_VNNI_INLINE void emit_256(void *out, const struct quad *q, const struct gemm_vnni_side *side)
 {
     const __m512i byte = _mm512_set1_epi32(0xff), factor = _mm512_set1_epi32((int)side->low & 0xff);
     __m512i x[4];
     for (int j = 0; j < 4; j++)
         x[j] = _mm512_and_si512(_mm512_mullo_epi16(q->low[j], factor), byte);
     const __m512i bytes = _mm512_packus_epi16(_mm512_packs_epi32(x[0], x[1]), _mm512_packs_epi32(x[2], x[3]));
-    _mm512_storeu_si512(out, order(bytes));
+    _mm512_storeu_si512(out, gemm_vnni_order(bytes));
 }
 
 /* A quad of all moduli, plane bytes apart; the first is 256. right: of B. */
-GEMM_VNNI_TARGET static inline void emit_all(char *out, size_t plane, const struct quad *q, bool right)
+GEMM_VNNI_INLINE void emit_all(char *out, size_t plane, const struct quad *q, bool right)
 {
     const struct gemm_vnni_modulus *modulus = gemm_vnni_constants()->modulus;
     emit_256(out, q, right ? &modulus->b : &modulus->a);
@@ -81,7 +62,7 @@ GEMM_VNNI_TARGET static inline void emit_all(char *out, size_t plane, const stru
 }
 
 /* Element j of a quad: the eight elements of x, then those of y. */
-GEMM_VNNI_TARGET static inline void split(struct quad *q, int j, __m512i x, __m512i y)
+GEMM_VNNI_INLINE void split(struct quad *q, int j, __m512i x, __m512i y)
 {
     const __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
     const __m512i odd = _mm512_add_epi32(even, _mm512_set1_epi32(1));
@@ -90,8 +71,7 @@ GEMM_VNNI_TARGET static inline void split(struct quad *q, int j, __m512i x, __m5
 }
 
 /* t[k]: element k of each of 8 rows; rows and elements that do not exist are zero. */
-GEMM_VNNI_TARGET static inline void transpose(__m512i t[8], const int64_t *a, size_t lda, size_t rows,
-                                              size_t depth)
+GEMM_VNNI_INLINE void transpose(__m512i t[8], const int64_t *a, size_t lda, size_t rows, size_t depth)
 {
     const __mmask8 exist = (__mmask8)(depth >= 8 ? 0xff : (1u << depth) - 1);
     __m512i r[8], s[8];
@@ -125,7 +105,7 @@ GEMM_VNNI_TARGET void gemm_vnni_pack_rows(int8_t *out, size_t plane, size_t step
     }
 }
 
-GEMM_VNNI_TARGET static inline __m512i columns_of(const int64_t *b, size_t columns)
+GEMM_VNNI_INLINE __m512i columns_of(const int64_t *b, size_t columns)
 {
     return _mm512_maskz_loadu_epi64((__mmask8)(columns >= 8 ? 0xff : (1u << columns) - 1), b);
 }
