@@ -34,7 +34,7 @@ int main(int count, char **argument)
         return EXIT_FAILURE;
     }
     printf("G multiply-adds a second, %d thread%s, medians of %d turns; of kernels also the peak beside them "
-           "(byte products / 49 and / 18,\n"
+           "(byte products / 49 and / 17,\n"
            "DGEMM / 8), and what they reach of it\n%-15s",
            threads, threads == 1 ? "" : "s", turns, "shape");
     for (int kernel = RING_GEMM_KERNELS - 1; kernel > RING_GEMM_AUTO; kernel--)

@@ -129,8 +129,12 @@ static enum status multiply_block(struct ring_wide z, const struct block *b, con
 {
     struct ring_gemm_matrix *packed = NULL;
     const struct ring_wide out = ring_wide_at(z, b->out);
-    enum status status = ring_gemm_pack(&packed, RING_GEMM_AUTO, b->inner, b->cols, o->right,
-                                        b->transposed ? b->inner : b->cols, b->transposed);
+    const size_t stride = b->transposed ? b->inner : b->cols;
+    /* Operands are x - d, y - d or, at the dealer, d, -2 d: as ring_gemm_pack_masked wants them, unless there are many keys. */
+    enum status status =
+        b->inner <= RING_GEMM_MASKED_DEEP
+            ? ring_gemm_pack_masked(&packed, RING_GEMM_AUTO, b->inner, b->cols, o->right, stride, b->transposed, false)
+            : ring_gemm_pack(&packed, RING_GEMM_AUTO, b->inner, b->cols, o->right, stride, b->transposed);
     if (status == STATUS_OK && end)
         status = ring_gemm_narrow(end, b->out_stride, out, b->out_stride, b->rows, o->left, b->inner, packed);
     else if (status == STATUS_OK)

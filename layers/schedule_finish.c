@@ -55,17 +55,8 @@ static bool weight_is(const struct schedule *s, uint32_t weight, uint64_t rows, 
     return weight < s->weights && s->weight[weight].rows == rows && s->weight[weight].cols == cols;
 }
 
-static bool linear_fits(const struct schedule *s, const struct gate *g)
-{
-    const struct tensor *x = &s->tensor[g->x], *out = &s->tensor[g->out];
-    if (g->add != SCHEDULE_NONE &&
-        !(tensor_is(s, g->add, out->rows, out->cols) && weight_is(s, g->diagonal, 1, out->cols)))
-        return false;
-    return out->rows == x->rows && weight_is(s, g->weight, x->cols, out->cols) &&
-           weight_is(s, g->bias, 1, out->cols);
-}
-
-/* Whether its masks may be larger than those of an opened value: twice the difference of two such need not fit 64 bits. */
+/* Whether its masks may be larger than those of an opened value: twice the difference of two such need not fit 64 bits, and a deep
+ * product of them is not what ring_gemm_pack_masked is for. */
 static bool is_centred(const struct schedule *s, uint32_t tensor)
 {
     for (uint32_t i = s->gates; i-- > 0;)
@@ -75,6 +66,18 @@ static bool is_centred(const struct schedule *s, uint32_t tensor)
             tensor = s->gate[i].x;
         }
     return false;
+}
+
+static bool linear_fits(const struct schedule *s, const struct gate *g)
+{
+    const struct tensor *x = &s->tensor[g->x], *out = &s->tensor[g->out];
+    if (g->add != SCHEDULE_NONE &&
+        !(tensor_is(s, g->add, out->rows, out->cols) && weight_is(s, g->diagonal, 1, out->cols)))
+        return false;
+    if (x->cols > RING_GEMM_MASKED_DEEP && is_centred(s, g->x))
+        return false;
+    return out->rows == x->rows && weight_is(s, g->weight, x->cols, out->cols) &&
+           weight_is(s, g->bias, 1, out->cols);
 }
 
 static bool attention_fits(const struct schedule *s, const struct gate *g)

@@ -49,7 +49,7 @@ static void print_rates(const json_t *r)
     }
     print_unit(json_object_get(r, "amx"), "AMX");
     print_unit(json_object_get(r, "vnni"), "AVX-512 VNNI");
-    printf("peaks: byte products / 49 for amx, / 18 for vnni, DGEMM / 8 for portable\n\n");
+    printf("peaks: byte products / 49 for amx, / 17 for vnni, DGEMM / 8 for portable\n\n");
 }
 
 static void print_parts(const json_t *list, const char *title)

@@ -63,8 +63,8 @@ static enum status pack_weights(struct operands *o)
         randombytes_buf(b, o->k * o->n * sizeof *b);
         for (int kernel = RING_GEMM_AUTO + 1; status == STATUS_OK && kernel < RING_GEMM_KERNELS; kernel++)
             if (ring_gemm_available((enum ring_gemm_kernel)kernel))
-                status = ring_gemm_pack(&o->packed[kernel][i], (enum ring_gemm_kernel)kernel, o->k, o->n, b,
-                                        o->n, false);
+                status = ring_gemm_pack_masked(&o->packed[kernel][i], (enum ring_gemm_kernel)kernel, o->k, o->n, b,
+                                               o->n, false, false);
     }
     free(b);
     return status;

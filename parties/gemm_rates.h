@@ -15,13 +15,13 @@
 #include "ring/gemm.h"
 
 /* What makes one ring product: byte products (vnni, amx) or products of doubles (portable). */
-#define GEMM_RATES_PRODUCTS(kernel) ((kernel) == RING_GEMM_AMX ? 49.0 : (kernel) == RING_GEMM_VNNI ? 18.0 : 8.0)
+#define GEMM_RATES_PRODUCTS(kernel) ((kernel) == RING_GEMM_AMX ? 49.0 : (kernel) == RING_GEMM_VNNI ? 17.0 : 8.0)
 
 /* Multiply-adds a second; 0 where the processor lacks the kernel. */
 struct gemm_rates {
     double ring[RING_GEMM_KERNELS];
     double sgemm, dgemm;
-    /* What the processor could do at most, in ring products: its peak of byte products / 49 (amx), / 18 (vnni); DGEMM / 8
+    /* What the processor could do at most, in ring products: its peak of byte products / 49 (amx), / 17 (vnni); DGEMM / 8
      * (portable, which has no peak alone). */
     double peak_beside[RING_GEMM_KERNELS], peak_alone[RING_GEMM_KERNELS];
     double of_peak[RING_GEMM_KERNELS]; /* ring / peak_beside, median of the quotients within a turn */

@@ -146,13 +146,13 @@ static int64_t *weight_masks(const struct ring_seed *seed, const unsigned char *
 
 static enum status pack(struct ring_gemm_matrix **out, const struct weight *w, const int64_t *values)
 {
-    return ring_gemm_pack(out, RING_GEMM_AUTO, w->rows, w->cols, values, w->rows, true);
+    return ring_gemm_pack_masked(out, RING_GEMM_AUTO, w->rows, w->cols, values, w->rows, true, false);
 }
 
 /* For the offline phase, where nobody waits: memory counts more. */
 static enum status pack_small(struct ring_gemm_matrix **out, const struct weight *w, const int64_t *values)
 {
-    return ring_gemm_pack_small(out, RING_GEMM_AUTO, w->rows, w->cols, values, w->rows, true);
+    return ring_gemm_pack_masked(out, RING_GEMM_AUTO, w->rows, w->cols, values, w->rows, true, true);
 }
 
 /* P0: l_W1 + l_W2. */

@@ -101,7 +101,7 @@ static enum status choose(const struct gemm_kernel **out, enum ring_gemm_kernel 
 }
 
 static enum status pack(struct ring_gemm_matrix **out, enum ring_gemm_kernel kernel, size_t k, size_t n,
-                        const int64_t *b, size_t ldb, bool transposed, bool small)
+                        const int64_t *b, size_t ldb, bool transposed, bool masked, bool small)
 {
     *out = NULL;
     const struct gemm_kernel *chosen = NULL;
@@ -114,9 +114,10 @@ static enum status pack(struct ring_gemm_matrix **out, enum ring_gemm_kernel ker
     matrix->kernel = chosen;
     matrix->k = k;
     matrix->n = n;
+    matrix->masked = masked;
     matrix->small = small;
     if (k != 0 && n != 0) {
-        if (!chosen->bytes(&matrix->bytes, k, n, small) ||
+        if (!chosen->bytes(&matrix->bytes, matrix) ||
             (matrix->data = gemm_allocate(matrix->bytes)) == NULL) {
             free(matrix);
             return status_fail(STATUS_MEMORY, "no memory for a packed matrix of %zu x %zu elements", k, n);
@@ -132,13 +133,13 @@ static enum status pack(struct ring_gemm_matrix **out, enum ring_gemm_kernel ker
 enum status ring_gemm_pack(struct ring_gemm_matrix **out, enum ring_gemm_kernel kernel, size_t k, size_t n,
                            const int64_t *b, size_t ldb, bool transposed)
 {
-    return pack(out, kernel, k, n, b, ldb, transposed, false);
+    return pack(out, kernel, k, n, b, ldb, transposed, false, false);
 }
 
-enum status ring_gemm_pack_small(struct ring_gemm_matrix **out, enum ring_gemm_kernel kernel, size_t k,
-                                 size_t n, const int64_t *b, size_t ldb, bool transposed)
+enum status ring_gemm_pack_masked(struct ring_gemm_matrix **out, enum ring_gemm_kernel kernel, size_t k,
+                                  size_t n, const int64_t *b, size_t ldb, bool transposed, bool small)
 {
-    return pack(out, kernel, k, n, b, ldb, transposed, true);
+    return pack(out, kernel, k, n, b, ldb, transposed, true, small);
 }
 
 void ring_gemm_close(struct ring_gemm_matrix **matrix)

@@ -1,9 +1,9 @@
 /* The ring GEMM: C (Z_2^80) = A (int64) x B (int64), the heart of the cost (DESIGN section 8).
  *
- * Operands are signed 64-bit integers, results are exact modulo 2^80. Three kernels stand behind one function,
+ * Operands are signed 64-bit integers, results are exact modulo 2^80 (of masked operands: ring_gemm_pack_masked). Three kernels stand behind one function,
  * chosen at run time by what the processor has, equal bit for bit:
  *   portable  signed digits of 21, 21 and 22 bits as doubles, eight products by OpenBLAS DGEMM
- *   vnni      remainders by 18 moduli of a byte, 18 byte products by AVX-512 VNNI
+ *   vnni      remainders by 18 moduli of a byte, 17 for masked operands, as many byte products by AVX-512 VNNI
  *   amx       eight byte limbs, 49 limb products by AMX-INT8 tiles
  * beside ring_gemm_reference, the plain triple loop in 128-bit integers that all are tested against.
  *
@@ -28,7 +28,7 @@ enum ring_gemm_mode {
     RING_GEMM_ADD, /* C += A B */
 };
 
-/* B in the layout a kernel wants; about eight bytes an element, 18 for vnni. Made once for weights. Wiped when closed. */
+/* B in the layout a kernel wants; about eight bytes an element, 18 or 17 for vnni. Made once for weights. Wiped when closed. */
 struct ring_gemm_matrix;
 
 /* The kernel AUTO stands for on this machine, and whether a kernel can run here. TREFOIL_GEMM=portable|vnni|amx in
@@ -41,10 +41,23 @@ const char *ring_gemm_name(enum ring_gemm_kernel kernel);
  * afterwards. */
 STATUS_MUST_USE enum status ring_gemm_pack(struct ring_gemm_matrix **out, enum ring_gemm_kernel kernel,
                                            size_t k, size_t n, const int64_t *b, size_t ldb, bool transposed);
-/* The same in at most about eight bytes an element, for a matrix that is multiplied rarely or with many rows: a kernel that wants
+/* The same for operands that are masked, so that sums are never near the largest possible: less work for some kernels.
+ *
+ *     b = v + f s     |v| < 2^24; s the sum of at most four independent uniform integers of -2^60..2^60; f is 1 or -2
+ *     a = u + t       |u| < 2^24, of whatever kind; t does not depend on s, |f t| <= 2^62, or 2^63 if k <= RING_GEMM_MASKED_DEEP
+ *
+ * With that a result is exact if |sum of a b| < 2^131.8, and larger sums do not occur: not at all for k <= 222, else with probability
+ * below 2^-100, whatever the data. Uniform numbers are strictly sub-Gaussian, so with V = 4 2^120 / 3 >= the variance of s
+ *
+ *     Pr(|sum of f t s| >= B) <= 2 exp(-B^2 / (2 k max (f t)^2 V)),      k max (f t)^2 <= 2^136 (deeper products are cut)
+ *
+ * and the rest of the sum is below 2^100. Nobody can choose data that get there: masks are not theirs to choose.
+ *
+ * small: in at most about eight bytes an element, for a matrix that is multiplied rarely or with many rows: a kernel that wants
  * more makes it anew for each product, which with 128 rows costs a fifth. */
-STATUS_MUST_USE enum status ring_gemm_pack_small(struct ring_gemm_matrix **out, enum ring_gemm_kernel kernel, size_t k, size_t n,
-                                                 const int64_t *b, size_t ldb, bool transposed);
+STATUS_MUST_USE enum status ring_gemm_pack_masked(struct ring_gemm_matrix **out, enum ring_gemm_kernel kernel, size_t k, size_t n,
+                                                  const int64_t *b, size_t ldb, bool transposed, bool small);
+#define RING_GEMM_MASKED_DEEP 1024
 void ring_gemm_close(struct ring_gemm_matrix **matrix);
 size_t ring_gemm_bytes(const struct ring_gemm_matrix *matrix);
 

@@ -71,11 +71,10 @@ static bool available(void)
     return pthread_once(&once, detect) == 0 && usable;
 }
 
-static bool bytes(size_t *out, size_t k, size_t n, bool small)
+static bool bytes(size_t *out, const struct ring_gemm_matrix *b)
 {
-    (void)small;
-    return !__builtin_mul_overflow(gemm_blocks(k, STEP) * STEP_BYTES, gemm_blocks(n, SIDE), out) &&
-           k < SIZE_MAX / (2 * LIMBS * SIDE);
+    return !__builtin_mul_overflow(gemm_blocks(b->k, STEP) * STEP_BYTES, gemm_blocks(b->n, SIDE), out) &&
+           b->k < SIZE_MAX / (2 * LIMBS * SIDE);
 }
 
 static void pack(struct ring_gemm_matrix *out, const int64_t *b, size_t ldb, bool transposed)

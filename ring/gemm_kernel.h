@@ -11,16 +11,16 @@
 struct ring_gemm_matrix {
     const struct gemm_kernel *kernel;
     size_t k, n;
-    bool small;   /* ring_gemm_pack_small */
-    size_t bytes; /* of data */
+    bool masked, small; /* ring_gemm_pack_masked */
+    size_t bytes;       /* of data */
     void *data;   /* aligned to GEMM_ALIGNMENT */
 };
 
 struct gemm_kernel {
     const char *name;
     bool (*available)(void);
-    /* Bytes of a packed matrix; false if they do not fit a size_t. */
-    bool (*bytes)(size_t *out, size_t k, size_t n, bool small);
+    /* Bytes of a packed matrix, which has all but these and the data; false if they do not fit a size_t. */
+    bool (*bytes)(size_t *out, const struct ring_gemm_matrix *b);
     void (*pack)(struct ring_gemm_matrix *out, const int64_t *b, size_t ldb, bool transposed);
     /* m, k and n are at least 1. */
     enum status (*multiply)(struct ring_wide c, size_t ldc, size_t m, const int64_t *a, size_t lda,
@@ -37,7 +37,7 @@ STATUS_MUST_USE enum status gemm_portable_multiply(struct ring_wide c, size_t ld
                                                    enum ring_gemm_mode mode, size_t most);
 
 /* B as it is, [k][n]; the packed form of the portable kernel, and of others that are asked for a small one. */
-bool gemm_plain_bytes(size_t *out, size_t k, size_t n);
+bool gemm_plain_bytes(size_t *out, const struct ring_gemm_matrix *b);
 void gemm_plain_pack(struct ring_gemm_matrix *out, const int64_t *b, size_t ldb, bool transposed);
 
 /* A cache line, and a vector register of the widest processors. */

@@ -28,9 +28,9 @@ void *gemm_allocate(size_t bytes)
     return data;
 }
 
-bool gemm_plain_bytes(size_t *out, size_t k, size_t n)
+bool gemm_plain_bytes(size_t *out, const struct ring_gemm_matrix *b)
 {
-    return !__builtin_mul_overflow(k, n, out) && !__builtin_mul_overflow(*out, sizeof(int64_t), out);
+    return !__builtin_mul_overflow(b->k, b->n, out) && !__builtin_mul_overflow(*out, sizeof(int64_t), out);
 }
 
 void gemm_plain_pack(struct ring_gemm_matrix *out, const int64_t *b, size_t ldb, bool transposed)

@@ -61,12 +61,6 @@ static bool available(void)
     return true;
 }
 
-static bool bytes(size_t *out, size_t k, size_t n, bool small)
-{
-    (void)small;
-    return gemm_plain_bytes(out, k, n);
-}
-
 /* All parallelism here is OpenMP's: products run beside each other, each on one thread. OpenBLAS with threads
  * of its own would start as many again for every one of them. */
 static void keep_blas_single(void)
@@ -211,4 +205,4 @@ static enum status multiply(struct ring_wide c, size_t ldc, size_t m, const int6
     return gemm_portable_multiply(c, ldc, m, a, lda, b, mode, DEPTH);
 }
 
-const struct gemm_kernel gemm_portable = {"portable", available, bytes, gemm_plain_pack, multiply};
+const struct gemm_kernel gemm_portable = {"portable", available, gemm_plain_bytes, gemm_plain_pack, multiply};

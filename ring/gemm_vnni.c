@@ -22,10 +22,11 @@ struct product {
     const int64_t *a;
     size_t lda;
     const struct ring_gemm_matrix *b;
+    const struct gemm_vnni_constants *constants;
     bool add;
     size_t steps; /* of the whole inner dimension */
     size_t chunk; /* rows of A that are packed at a time */
-    int8_t *left; /* these rows of a slice: [18][tiles][groups][8][4] */
+    int8_t *left; /* these rows of a slice: [moduli][tiles][groups][8][4] */
     char *work;   /* for each thread work_bytes: sums, and if B is small a panel of it for a slice */
     size_t work_bytes;
 };
@@ -49,26 +50,32 @@ static size_t panel_width(size_t n, size_t column)
     return gemm_min(PANEL, gemm_blocks(n - column, VECTOR) * VECTOR);
 }
 
-static bool bytes(size_t *out, size_t k, size_t n, bool small)
+static const struct gemm_vnni_constants *constants_of(const struct ring_gemm_matrix *b)
 {
-    if (small)
-        return gemm_plain_bytes(out, k, n);
-    return k < SIZE_MAX / (2 * VNNI_STEP * ROWS * MODULI) &&
-           !__builtin_mul_overflow(gemm_blocks(k, VNNI_STEP) * VNNI_STEP * MODULI * VECTOR,
-                                   gemm_blocks(n, VECTOR), out);
+    return gemm_vnni_constants(b->masked);
+}
+
+static bool bytes(size_t *out, const struct ring_gemm_matrix *b)
+{
+    if (b->small)
+        return gemm_plain_bytes(out, b);
+    return b->k < SIZE_MAX / (2 * VNNI_STEP * ROWS * MODULI) &&
+           !__builtin_mul_overflow(gemm_blocks(b->k, VNNI_STEP) * VNNI_STEP * constants_of(b)->count * VECTOR,
+                                   gemm_blocks(b->n, VECTOR), out);
 }
 
 /* out: the panel of width columns, of which columns exist; b points to the first one. */
-static void pack_panel(uint8_t *out, size_t width, size_t steps, const int64_t *b, size_t ldb, size_t columns,
-                       size_t depth, bool transposed)
+static void pack_panel(uint8_t *out, const struct gemm_vnni_constants *constants, size_t width, size_t steps,
+                       const int64_t *b, size_t ldb, size_t columns, size_t depth, bool transposed)
 {
     for (size_t column = 0; column < columns; column += VECTOR)
-        gemm_vnni_pack_columns(out, width, column, steps, b + column * (transposed ? ldb : 1), ldb,
+        gemm_vnni_pack_columns(out, constants, width, column, steps, b + column * (transposed ? ldb : 1), ldb,
                                gemm_min(VECTOR, columns - column), depth, transposed);
 }
 
 static void pack(struct ring_gemm_matrix *out, const int64_t *b, size_t ldb, bool transposed)
 {
+    const struct gemm_vnni_constants *constants = constants_of(out);
     const size_t steps = gemm_blocks(out->k, VNNI_STEP);
     if (out->small) {
         gemm_plain_pack(out, b, ldb, transposed);
@@ -76,8 +83,8 @@ static void pack(struct ring_gemm_matrix *out, const int64_t *b, size_t ldb, boo
     }
     for (size_t column = 0; column < out->n; column += PANEL) {
         const size_t width = panel_width(out->n, column);
-        pack_panel((uint8_t *)out->data + column * steps * VNNI_STEP * MODULI, width, steps,
-                   b + column * (transposed ? ldb : 1), ldb, gemm_min(width, out->n - column), out->k,
+        pack_panel((uint8_t *)out->data + column * steps * VNNI_STEP * constants->count, constants, width,
+                   steps, b + column * (transposed ? ldb : 1), ldb, gemm_min(width, out->n - column), out->k,
                    transposed);
     }
 }
@@ -102,12 +109,13 @@ static struct panel panel_of(const struct product *p, const struct slice *s, cha
     if (p->b->small) {
         uint8_t *made = (uint8_t *)work + SUMS_BYTES;
         const size_t first = s->step * VNNI_STEP;
-        pack_panel(made, out.width, s->steps, (const int64_t *)p->b->data + first * p->n + column, p->n,
-                   out.columns, p->k - first, false);
+        pack_panel(made, p->constants, out.width, s->steps,
+                   (const int64_t *)p->b->data + first * p->n + column, p->n, out.columns, p->k - first,
+                   false);
         out.data = made;
         out.plane = s->steps * VNNI_STEP * out.width;
     } else {
-        out.data = (const uint8_t *)p->b->data + column * p->steps * VNNI_STEP * MODULI +
+        out.data = (const uint8_t *)p->b->data + column * p->steps * VNNI_STEP * p->constants->count +
                    s->step * VNNI_STEP * out.width;
         out.plane = p->steps * VNNI_STEP * out.width;
     }
@@ -131,7 +139,7 @@ static void block(const struct product *p, const struct slice *s, const struct r
     const size_t rows = gemm_min(BLOCK, packed->end - row), tiles = gemm_blocks(rows, ROWS),
                  first = (row - packed->first) / ROWS, stride = MODULI * PANEL;
     const size_t left_bytes = s->steps * VNNI_STEP * ROWS;
-    for (size_t i = 0; i < MODULI; i++)
+    for (size_t i = 0; i < p->constants->count; i++)
         for (size_t tile = 0; tile < tiles; tile++)
             gemm_vnni_multiply(sums + tile * ROWS * stride + i * PANEL, stride, b->width,
                                p->left + i * packed->plane + (first + tile) * left_bytes,
@@ -139,8 +147,8 @@ static void block(const struct product *p, const struct slice *s, const struct r
     for (size_t i = 0; i < rows; i++) {
         if (i + AHEAD < rows)
             fetch(p, row + i + AHEAD, b);
-        gemm_vnni_combine(ring_wide_at(p->c, (row + i) * p->ldc + b->column), sums + i * stride, b->columns,
-                          p->add || s->step != 0);
+        gemm_vnni_combine(ring_wide_at(p->c, (row + i) * p->ldc + b->column), p->constants, sums + i * stride,
+                          b->columns, p->add || s->step != 0);
     }
 }
 
@@ -156,7 +164,7 @@ static void share(const struct product *p, const struct slice *s, const struct r
 #pragma omp for schedule(static)
     for (size_t tile = 0; tile < r->tiles; tile++) {
         const size_t row = r->first + tile * ROWS;
-        gemm_vnni_pack_rows(p->left + tile * s->steps * VNNI_STEP * ROWS, r->plane, s->steps,
+        gemm_vnni_pack_rows(p->left + tile * s->steps * VNNI_STEP * ROWS, p->constants, r->plane, s->steps,
                             p->a + row * p->lda + done, p->lda, gemm_min(ROWS, r->end - row), p->k - done);
     }
     const size_t blocks = gemm_blocks(r->end - r->first, BLOCK), together = p->b->small ? blocks : 1,
@@ -181,6 +189,7 @@ static enum status multiply(struct ring_wide c, size_t ldc, size_t m, const int6
     struct product p = {.c = c, .ldc = ldc, .m = m, .k = b->k, .n = b->n, .a = a, .lda = lda, .b = b};
     const size_t threads = (size_t)gemm_threads((double)m * (double)b->k * (double)b->n / PRODUCTS_A_THREAD);
     p.add = mode == RING_GEMM_ADD;
+    p.constants = constants_of(b);
     p.steps = gemm_blocks(p.k, VNNI_STEP);
     const size_t slices = gemm_blocks(p.steps, GEMM_VNNI_DEPTH / VNNI_STEP),
                  depth = gemm_blocks(p.steps, slices);
@@ -189,7 +198,7 @@ static enum status multiply(struct ring_wide c, size_t ldc, size_t m, const int6
     p.chunk = b->small
                   ? m
                   : gemm_min(m, BLOCK * gemm_blocks(GEMM_UNITS_A_THREAD * threads, gemm_blocks(p.n, PANEL)));
-    const size_t left_bytes = plane_bytes(p.chunk, depth) * MODULI;
+    const size_t left_bytes = plane_bytes(p.chunk, depth) * p.constants->count;
     p.work_bytes = SUMS_BYTES + (b->small ? depth * VNNI_STEP * PANEL * MODULI : 0);
     p.left = gemm_scratch(left_bytes + threads * p.work_bytes);
     if (p.left == NULL)

@@ -17,14 +17,17 @@
  * q. The sum lies within |z| / M < 2^138 / 2^140.4 < 0.19 of a whole number, and is formed from 2^15 / m_i rounded to bytes, which
  * changes it by less than 17 * 127 / 2^16 < 0.04; and 0.19 + 0.04 < 1 / 2. |q| <= 9.
  *
+ * Masked operands (ring_gemm_pack_masked) do without the last modulus: M is above 2^132.95 then, and their |z| below 2^131.8 makes
+ * |z| / M < 0.46; and 0.46 + 16 * 127 / 2^16 < 1 / 2.
+ *
  * z is wanted modulo 2^80 only, where M / m_i and -M have GEMM_VNNI_LIMBS = 10 bytes: limb j of the result is the sum of 19
  * products of bytes, r_i or q by byte j of its coefficient, below 19 * 255 * 128 < 2^19.3.
  *
  * Layouts. A group is four successive elements of the inner dimension, the bytes of one lane of vpdpbusd. Inner dimensions are
  * padded with zeros to whole steps of two groups.
- *     A    [18 moduli][tiles of 8 rows][groups][8 rows][4], and a cache line after each modulus: whole powers of two between what
+ *     A    [moduli][tiles of 8 rows][groups][8 rows][4], and a cache line after each modulus: whole powers of two between what
  *          is written together would share few places of a cache
- *     B    [panels of 48 columns][18 moduli][groups][columns of the panel][4]; the last panel has 16, 32 or 48 columns */
+ *     B    [panels of 48 columns][moduli][groups][columns of the panel][4]; the last panel has 16, 32 or 48 columns */
 #ifndef TREFOIL_RING_GEMM_VNNI_H
 #define TREFOIL_RING_GEMM_VNNI_H
 
@@ -61,25 +64,28 @@ struct gemm_vnni_modulus {
     struct gemm_vnni_side a, b;
 };
 
-/* The first modulus is 256. Four bytes in a word belong to four successive moduli; the 19th, to the quotient. */
+/* The first modulus is 256. Four bytes in a word belong to four successive moduli; the 19th, to the quotient. What is not there is
+ * zero. */
 struct gemm_vnni_constants {
+    size_t count; /* of moduli: 18 or 17 */
     struct gemm_vnni_modulus modulus[MODULI];
     uint32_t weight[GEMM_VNNI_QUADS];                /* 2^15 / m, rounded */
     uint32_t limb[GEMM_VNNI_LIMBS][GEMM_VNNI_QUADS]; /* bytes of M / m, and of -M, modulo 2^80 */
 };
 
-/* Made at the first use; the same in every process. */
-const struct gemm_vnni_constants *gemm_vnni_constants(void);
+/* For any operands, or masked ones. Made at the first use; the same in every process. */
+const struct gemm_vnni_constants *gemm_vnni_constants(bool masked);
 
 /* out: a tile of up to 8 rows of A, [groups][8][4] for each modulus, these plane bytes apart; depth elements of each row exist
  * from a on, steps * 8 are made. */
-void gemm_vnni_pack_rows(int8_t *out, size_t plane, size_t steps, const int64_t *a, size_t lda, size_t rows,
-                         size_t depth);
+void gemm_vnni_pack_rows(int8_t *out, const struct gemm_vnni_constants *constants, size_t plane, size_t steps,
+                         const int64_t *a, size_t lda, size_t rows, size_t depth);
 
 /* out: the columns first..first + 16 of a panel of width columns, of which columns exist; b points to the first of them. out points
  * to the panel. */
-void gemm_vnni_pack_columns(uint8_t *out, size_t width, size_t first, size_t steps, const int64_t *b,
-                            size_t ldb, size_t columns, size_t depth, bool transposed);
+void gemm_vnni_pack_columns(uint8_t *out, const struct gemm_vnni_constants *constants, size_t width,
+                            size_t first, size_t steps, const int64_t *b, size_t ldb, size_t columns,
+                            size_t depth, bool transposed);
 
 /* sums [8][width], rows stride apart: one tile of C modulo one m. a [groups][8][4], b [groups][width][4]; width is 16, 32 or
  * 48. */
@@ -87,6 +93,7 @@ void gemm_vnni_multiply(int32_t *sums, size_t stride, size_t width, const int8_t
                         size_t groups);
 
 /* One row of C = or += the sums [18][48] of all moduli; so many columns exist. */
-void gemm_vnni_combine(struct ring_wide c, const int32_t *sums, size_t columns, bool add);
+void gemm_vnni_combine(struct ring_wide c, const struct gemm_vnni_constants *constants, const int32_t *sums,
+                       size_t columns, bool add);
 
 #endif

@@ -11,20 +11,20 @@
 /* Four bytes in each lane: the centred remainders by the moduli first..first + 3, of those that there are. 256 takes the low byte; for
  * the others the two words of a sum, the lower less 2^15, become a number below 2^16 + 2^11 128 first. */
 GEMM_VNNI_INLINE void remainders(__m512i quad[PANEL_VECTORS], int vectors, const int32_t *sums, size_t first,
-                                 const struct gemm_vnni_modulus modulus[MODULI])
+                                 const struct gemm_vnni_constants *constants)
 {
     const __m512i bit = _mm512_set1_epi32(0x8000);
     __m512i x[PANEL_VECTORS][4];
 #pragma GCC unroll 4
     for (size_t j = 0; j < 4; j++) {
         const size_t at = first + j;
-        const struct gemm_vnni_modulus *m = &modulus[at < MODULI ? at : 0];
+        const struct gemm_vnni_modulus *m = &constants->modulus[at < MODULI ? at : 0];
         const __m512i factors = _mm512_set1_epi32((int)m->words),
                       minus_m = _mm512_set1_epi32((int)m->minus_m);
         const __m512 inverse = _mm512_set1_ps(m->inverse);
 #pragma GCC unroll 3
         for (int v = 0; v < vectors; v++) {
-            if (at >= MODULI) {
+            if (at >= MODULI || (at >= MODULI - 1 && at >= constants->count)) {
                 x[v][j] = _mm512_setzero_si512();
                 continue;
             }
@@ -125,13 +125,13 @@ GEMM_VNNI_INLINE void put(struct ring_wide c, __m512i low, __m512i high, __m512i
     _mm256_mask_storeu_epi16(c.hi, exist, words);
 }
 
-GEMM_VNNI_INLINE void combine(struct ring_wide c, const int32_t *sums, int vectors, size_t columns, bool add)
+GEMM_VNNI_INLINE void combine(struct ring_wide c, const struct gemm_vnni_constants *constants,
+                              const int32_t *sums, int vectors, size_t columns, bool add)
 {
-    const struct gemm_vnni_constants *constants = gemm_vnni_constants();
     __m512i quad[GEMM_VNNI_QUADS][PANEL_VECTORS], none[PANEL_VECTORS], words[5][PANEL_VECTORS];
 #pragma GCC unroll 5
     for (size_t i = 0; i < GEMM_VNNI_QUADS; i++)
-        remainders(quad[i], vectors, sums, 4 * i, constants->modulus);
+        remainders(quad[i], vectors, sums, 4 * i, constants);
     quotients(quad, vectors, constants->weight);
 #pragma GCC unroll 3
     for (int v = 0; v < vectors; v++)
@@ -147,14 +147,15 @@ GEMM_VNNI_INLINE void combine(struct ring_wide c, const int32_t *sums, int vecto
     }
 }
 
-GEMM_VNNI_TARGET void gemm_vnni_combine(struct ring_wide c, const int32_t *sums, size_t columns, bool add)
+GEMM_VNNI_TARGET void gemm_vnni_combine(struct ring_wide c, const struct gemm_vnni_constants *constants,
+                                        const int32_t *sums, size_t columns, bool add)
 {
     if (columns > 2 * VECTOR)
-        combine(c, sums, 3, columns, add);
+        combine(c, constants, sums, 3, columns, add);
     else if (columns > VECTOR)
-        combine(c, sums, 2, columns, add);
+        combine(c, constants, sums, 2, columns, add);
     else
-        combine(c, sums, 1, columns, add);
+        combine(c, constants, sums, 1, columns, add);
 }
 
 #endif

@@ -9,7 +9,7 @@
 static const int32_t moduli[MODULI] = {256, 255, 253, 251, 247, 241, 239, 233, 229,
                                        227, 223, 217, 211, 199, 197, 193, 191, 181};
 
-static struct gemm_vnni_constants constants;
+static struct gemm_vnni_constants constants[2]; /* of 18 moduli, of 17 */
 
 /* x mod m, m odd: -(m-1)/2..(m-1)/2; m = 256: -128..127. */
 static int32_t centred(int32_t x, int32_t m)
@@ -37,44 +37,51 @@ static struct gemm_vnni_side side(int32_t m, int32_t factor, int32_t offset)
 }
 
 /* What is multiplied with number i of what a result is made of. */
-static void put_coefficient(size_t i, ring_u128 coefficient, uint32_t weight)
+static void put_coefficient(struct gemm_vnni_constants *out, size_t i, ring_u128 coefficient, uint32_t weight)
 {
     for (size_t limb = 0; limb < GEMM_VNNI_LIMBS; limb++)
-        constants.limb[limb][i / 4] |= ((uint32_t)(coefficient >> 8 * limb) & 0xff) << 8 * (i % 4);
-    constants.weight[i / 4] |= weight << 8 * (i % 4);
+        out->limb[limb][i / 4] |= ((uint32_t)(coefficient >> 8 * limb) & 0xff) << 8 * (i % 4);
+    out->weight[i / 4] |= weight << 8 * (i % 4);
 }
 
-static void make(void)
+static void make(struct gemm_vnni_constants *out, size_t count)
 {
     ring_u128 all = 1;
-    for (int i = 0; i < MODULI; i++)
+    for (size_t i = 0; i < count; i++)
         all *= (ring_u128)moduli[i]; /* modulo 2^128 */
-    for (size_t i = 0; i < MODULI; i++) {
+    out->count = count;
+    for (size_t i = 0; i < count; i++) {
         const int32_t m = moduli[i];
         ring_u128 others = 1; /* M / m */
         int32_t remainder = 1, inverse = 1;
-        for (size_t j = 0; j < MODULI; j++)
+        for (size_t j = 0; j < count; j++)
             if (j != i) {
                 others *= (ring_u128)moduli[j];
                 remainder = remainder * moduli[j] % m;
             }
         while (inverse * remainder % m != 1)
             inverse++;
-        constants.modulus[i] = (struct gemm_vnni_modulus){.minus_m = (uint32_t)-m & 0xffff,
-                                                          .words = (uint32_t)centred(1 << 16, m) << 16 | 1,
-                                                          .inverse = 1.0f / (float)m,
-                                                          .a = side(m, 1, 0),
-                                                          .b = side(m, inverse, (m - 1) / 2)};
-        put_coefficient(i, others, ((1u << 16) / (uint32_t)m + 1) / 2);
+        out->modulus[i] = (struct gemm_vnni_modulus){.minus_m = (uint32_t)-m & 0xffff,
+                                                     .words = (uint32_t)centred(1 << 16, m) << 16 | 1,
+                                                     .inverse = 1.0f / (float)m,
+                                                     .a = side(m, 1, 0),
+                                                     .b = side(m, inverse, (m - 1) / 2)};
+        put_coefficient(out, i, others, ((1u << 16) / (uint32_t)m + 1) / 2);
     }
-    put_coefficient(MODULI, -all, 0);
+    put_coefficient(out, MODULI, -all, 0);
 }
 
-const struct gemm_vnni_constants *gemm_vnni_constants(void)
+static void make_both(void)
+{
+    make(&constants[0], MODULI);
+    make(&constants[1], MODULI - 1);
+}
+
+const struct gemm_vnni_constants *gemm_vnni_constants(bool masked)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
-    (void)pthread_once(&once, make);
-    return &constants;
+    (void)pthread_once(&once, make_both);
+    return &constants[masked];
 }
 
 #endif

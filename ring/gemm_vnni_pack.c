@@ -51,11 +51,12 @@ GEMM_VNNI_INLINE void emit_256(void *out, const struct quad *q, const struct gem
 }
 
 /* A quad of all moduli, plane bytes apart; the first is 256. right: of B. */
-GEMM_VNNI_INLINE void emit_all(char *out, size_t plane, const struct quad *q, bool right)
+GEMM_VNNI_INLINE void emit_all(char *out, size_t plane, const struct quad *q,
+                               const struct gemm_vnni_constants *constants, bool right)
 {
-    const struct gemm_vnni_modulus *modulus = gemm_vnni_constants()->modulus;
+    const struct gemm_vnni_modulus *modulus = constants->modulus;
     emit_256(out, q, right ? &modulus->b : &modulus->a);
-    for (size_t i = 1; i < MODULI; i++) {
+    for (size_t i = 1; i < constants->count; i++) {
         const struct reduction r = reduction(right ? &modulus[i].b : &modulus[i].a, &modulus[i]);
         emit(out + i * plane, q, &r);
     }
@@ -92,8 +93,9 @@ GEMM_VNNI_INLINE void transpose(__m512i t[8], const int64_t *a, size_t lda, size
     }
 }
 
-GEMM_VNNI_TARGET void gemm_vnni_pack_rows(int8_t *out, size_t plane, size_t steps, const int64_t *a,
-                                          size_t lda, size_t rows, size_t depth)
+GEMM_VNNI_TARGET void gemm_vnni_pack_rows(int8_t *out, const struct gemm_vnni_constants *constants,
+                                          size_t plane, size_t steps, const int64_t *a, size_t lda,
+                                          size_t rows, size_t depth)
 {
     for (size_t step = 0; step < steps; step++) {
         __m512i t[8];
@@ -101,7 +103,7 @@ GEMM_VNNI_TARGET void gemm_vnni_pack_rows(int8_t *out, size_t plane, size_t step
         transpose(t, a + step * VNNI_STEP, lda, rows, depth - step * VNNI_STEP);
         for (int j = 0; j < 4; j++)
             split(&q, j, t[j], t[4 + j]);
-        emit_all((char *)out + step * (VNNI_STEP * ROWS), plane, &q, false);
+        emit_all((char *)out + step * (VNNI_STEP * ROWS), plane, &q, constants, false);
     }
 }
 
@@ -110,9 +112,9 @@ GEMM_VNNI_INLINE __m512i columns_of(const int64_t *b, size_t columns)
     return _mm512_maskz_loadu_epi64((__mmask8)(columns >= 8 ? 0xff : (1u << columns) - 1), b);
 }
 
-GEMM_VNNI_TARGET void gemm_vnni_pack_columns(uint8_t *out, size_t width, size_t first, size_t steps,
-                                             const int64_t *b, size_t ldb, size_t columns, size_t depth,
-                                             bool transposed)
+GEMM_VNNI_TARGET void gemm_vnni_pack_columns(uint8_t *out, const struct gemm_vnni_constants *constants,
+                                             size_t width, size_t first, size_t steps, const int64_t *b,
+                                             size_t ldb, size_t columns, size_t depth, bool transposed)
 {
     const size_t left = gemm_min(columns, 8), right = columns - left;
     for (size_t step = 0; step < steps; step++) {
@@ -132,7 +134,7 @@ GEMM_VNNI_TARGET void gemm_vnni_pack_columns(uint8_t *out, size_t width, size_t 
             for (int j = 0; j < 4; j++)
                 split(&q, j, x[4 * group + (size_t)j], y[4 * group + (size_t)j]);
             emit_all((char *)out + ((2 * step + group) * width + first) * 4, steps * VNNI_STEP * width, &q,
-                     true);
+                     constants, true);
         }
     }
 }

@@ -352,6 +352,35 @@ START_TEST(scores_of_centred_values_are_refused)
 }
 END_TEST
 
+/* ring_gemm_pack_masked wants smaller masks where sums have more than 1024 terms. */
+START_TEST(deep_products_of_centred_values_are_refused)
+{
+    for (int i = 0; i < 4; i++) {
+        struct trial t;
+        trial_start(&t, 2, 1);
+        const uint32_t plain_x = trial_input(&t, 2, i & 1 ? 1026 : 1024, 12, 1 << 8);
+        const uint32_t x = i & 2 ? gate_centre(&t.schedule, plain_x, "centred") : plain_x;
+        const int less[3] = {2, 4, 3};
+        trial_linear(&t, &(struct linear){x, SCHEDULE_NONE, 3, 9}, less, 18, "linear");
+        t.schedule.ranges = t.schedule.ranged;
+        ck_assert_int_eq(schedule_finish(&t.schedule), i == 3 ? STATUS_RANGE : STATUS_OK);
+        trial_end(&t);
+    }
+}
+END_TEST
+
+START_TEST(contexts_of_very_many_keys_are_exact)
+{
+    three_seed(12);
+    struct trial t;
+    trial_start(&t, 1040, 1);
+    const struct heads h = {1, 2, 1, 1040, 3};
+    const uint32_t a = trial_input(&t, 2, 1040, 6, 1 << 9), v = trial_input(&t, 1040, 6, 6, 1 << 9);
+    gate_context(&t.schedule, a, v, h, 4, "context");
+    check_and_end(&t);
+}
+END_TEST
+
 START_TEST(scores_and_contexts_have_one_bit_of_shift_less)
 {
     for (int i = 0; i < 6; i++) {
@@ -516,6 +545,8 @@ int main(void)
     tcase_add_test(tests, table_entries_are_those_of_a_cell_beside_the_value);
     tcase_add_test(tests, what_was_centred_shifted_and_selected_multiplies_like_anything_else);
     tcase_add_test(tests, scores_of_centred_values_are_refused);
+    tcase_add_test(tests, deep_products_of_centred_values_are_refused);
+    tcase_add_test(tests, contexts_of_very_many_keys_are_exact);
     tcase_add_test(tests, scores_and_contexts_have_one_bit_of_shift_less);
     tcase_add_test(tests, scores_are_exact_at_the_edge_of_the_range);
     tcase_add_test(tests, centred_rows_add_up_to_nothing);

@@ -24,7 +24,7 @@ static void *zeroed(size_t n, size_t size)
 static struct ring_gemm_matrix *packed(const struct weight *w, const int64_t *value)
 {
     struct ring_gemm_matrix *out = NULL;
-    ck_ok(ring_gemm_pack(&out, RING_GEMM_AUTO, w->rows, w->cols, value, w->rows, true));
+    ck_ok(ring_gemm_pack_masked(&out, RING_GEMM_AUTO, w->rows, w->cols, value, w->rows, true, false));
     return out;
 }
 

@@ -255,7 +255,7 @@ static struct static_share *clear_weights(const struct schedule *s, const struct
         for (size_t j = 0; j < n; j++)
             v[j] = llround(ldexp((double)folded->weight[i][j], w->frac));
         if (w->kind == WEIGHT_MATRIX) {
-            ck_ok(ring_gemm_pack(&out[i].online, RING_GEMM_AUTO, w->rows, w->cols, v, w->rows, true));
+            ck_ok(ring_gemm_pack_masked(&out[i].online, RING_GEMM_AUTO, w->rows, w->cols, v, w->rows, true, false));
             free(v);
         } else {
             out[i].m = v;

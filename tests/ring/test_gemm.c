@@ -7,13 +7,14 @@
 
 #include "ring/gemm.h"
 #include "ring/gemm_kernel.h"
+#include "ring/parameters.h"
 #include "ring/threads.h"
 
 /* Rows of the operands and the result may be longer than their matrix; what lies between must stay. */
 struct problem {
     size_t m, k, n;
     size_t lda, ldb, ldc;
-    bool transposed;
+    bool transposed, masked;
     enum ring_gemm_mode mode;
     int64_t *a, *b; /* b: [k][n], or [n][k] if transposed */
 };
@@ -65,6 +66,30 @@ static int64_t awkward(void)
         INT64_MAX - ((int64_t)1 << 41) - ((int64_t)1 << 20) + 1,
     };
     return values[random_word() % (sizeof values / sizeof *values)];
+}
+
+/* A value behind a sum of four masks, and the largest. */
+static int64_t masked(void)
+{
+    int64_t sum = (int64_t)(random_word() % (2 * RING_RANGE)) - RING_RANGE;
+    for (int i = 0; i < 4; i++)
+        sum += (int64_t)(random_word() >> (63 - RING_MASK_BITS)) - ((int64_t)1 << RING_MASK_BITS);
+    return sum;
+}
+
+static int64_t largest_mask(void)
+{
+    return (int64_t)4 << RING_MASK_BITS;
+}
+
+static int64_t smallest_mask(void)
+{
+    return -largest_mask();
+}
+
+static int64_t mask_twice_negative(void)
+{
+    return -2 * masked();
 }
 
 /* The digits of the portable kernel as negative as they get together, the lowest one even or odd. */
@@ -125,9 +150,10 @@ static void check_kernel(const struct problem *p, enum ring_gemm_kernel kernel, 
     memcpy(c.lo, before.lo, size * sizeof *c.lo);
     memcpy(c.hi, before.hi, size * sizeof *c.hi);
     struct ring_gemm_matrix *b = NULL;
-    ck_assert_int_eq(
-        (small ? ring_gemm_pack_small : ring_gemm_pack)(&b, kernel, p->k, p->n, p->b, p->ldb, p->transposed),
-        STATUS_OK);
+    ck_assert_int_eq(p->masked
+                         ? ring_gemm_pack_masked(&b, kernel, p->k, p->n, p->b, p->ldb, p->transposed, small)
+                         : ring_gemm_pack(&b, kernel, p->k, p->n, p->b, p->ldb, p->transposed),
+                     STATUS_OK);
     ck_assert_int_eq(ring_gemm(c, p->ldc, p->m, p->a, p->lda, b, p->mode), STATUS_OK);
     ring_gemm_close(&b);
     for (size_t i = 0; i < size; i++)
@@ -154,7 +180,10 @@ static void check_narrow(const struct problem *p, enum ring_gemm_kernel kernel, 
         t[i] = untouched[i] = random_word();
     const struct ring_narrow end = {t, mask, (ring_u128)random_word() << 64 | random_word(),
                                     (int)(random_word() % 17)};
-    ck_assert_int_eq(ring_gemm_pack(&b, kernel, p->k, p->n, p->b, p->ldb, p->transposed), STATUS_OK);
+    ck_assert_int_eq(p->masked
+                         ? ring_gemm_pack_masked(&b, kernel, p->k, p->n, p->b, p->ldb, p->transposed, false)
+                         : ring_gemm_pack(&b, kernel, p->k, p->n, p->b, p->ldb, p->transposed),
+                     STATUS_OK);
     ck_assert_int_eq(ring_gemm_narrow(&end, ldt, c, p->ldc, p->m, p->a, p->lda, b), STATUS_OK);
     ring_gemm_close(&b);
     for (size_t i = 0; i < size; i++) {
@@ -190,7 +219,8 @@ static void check_problem(struct problem p)
     for (int kernel = RING_GEMM_AUTO; kernel < RING_GEMM_KERNELS; kernel++)
         if (kernel == RING_GEMM_AUTO || ring_gemm_available((enum ring_gemm_kernel)kernel)) {
             check_kernel(&p, (enum ring_gemm_kernel)kernel, false, before, wanted);
-            check_kernel(&p, (enum ring_gemm_kernel)kernel, true, before, wanted);
+            if (p.masked)
+                check_kernel(&p, (enum ring_gemm_kernel)kernel, true, before, wanted);
             check_narrow(&p, (enum ring_gemm_kernel)kernel, before, sum);
         }
     free(b);
@@ -201,9 +231,17 @@ static void check_problem(struct problem p)
     free(p.b);
 }
 
+static void check_masked(size_t m, size_t k, size_t n, int64_t (*left)(void), int64_t (*right)(void))
+{
+    struct problem p = problem_make(m, k, n, left, right);
+    p.masked = true;
+    check_problem(p);
+}
+
 static void check_shape(size_t m, size_t k, size_t n)
 {
     check_problem(problem_make(m, k, n, random_operand, random_operand));
+    check_masked(m, k, n, masked, masked);
 }
 
 START_TEST(the_reference_multiplies_modulo_2_to_the_80)
@@ -429,6 +467,27 @@ static void caller_clear(struct caller *own)
 }
 
 /* As three parties in one process do. */
+START_TEST(sums_of_masked_operands_stay_exact)
+{
+    static const size_t any[] = {1, 64, 222}, deep[] = {768, RING_GEMM_MASKED_DEEP},
+                        deeper[] = {3072, 4096, 5000};
+    for (size_t i = 0; i < 3; i++) {
+        check_masked(5, any[i], 50, largest_mask, largest_mask);
+        check_masked(5, any[i], 50, smallest_mask, largest_mask);
+        check_masked(5, any[i], 50, smallest_mask, smallest_mask);
+    }
+    for (size_t i = 0; i < 2; i++) {
+        check_masked(9, deep[i], 50, smallest, masked);
+        check_masked(9, deep[i], 50, awkward, masked);
+        check_masked(9, deep[i], 50, largest_mask, mask_twice_negative);
+    }
+    for (size_t i = 0; i < 3; i++) {
+        check_masked(9, deeper[i], 50, largest_mask, masked);
+        check_masked(9, deeper[i], 50, masked, masked);
+    }
+}
+END_TEST
+
 START_TEST(threads_multiply_beside_each_other)
 {
     enum { CALLERS = 6 };
@@ -498,7 +557,7 @@ START_TEST(an_empty_inner_dimension_gives_zero)
 }
 END_TEST
 
-START_TEST(a_packed_matrix_takes_eight_or_18_bytes_an_element)
+START_TEST(a_packed_matrix_takes_8_17_or_18_bytes_an_element)
 {
     const size_t k = 768, n = 768;
     struct problem p = problem_make(1, k, n, random_operand, random_operand);
@@ -511,10 +570,15 @@ START_TEST(a_packed_matrix_takes_eight_or_18_bytes_an_element)
         ck_assert_uint_ge(ring_gemm_bytes(b), wanted);
         ck_assert_uint_le(ring_gemm_bytes(b), wanted + 4096);
         ring_gemm_close(&b);
-        ck_assert_int_eq(ring_gemm_pack_small(&b, (enum ring_gemm_kernel)kernel, k, n, p.b, n, false),
-                         STATUS_OK);
-        ck_assert_uint_le(ring_gemm_bytes(b), k * n * 8 + 4096);
-        ring_gemm_close(&b);
+        for (int small = 0; small < 2; small++) {
+            const size_t masked = kernel == RING_GEMM_VNNI && !small ? k * n * 17 : k * n * 8;
+            ck_assert_int_eq(
+                ring_gemm_pack_masked(&b, (enum ring_gemm_kernel)kernel, k, n, p.b, n, false, small),
+                STATUS_OK);
+            ck_assert_uint_ge(ring_gemm_bytes(b), masked);
+            ck_assert_uint_le(ring_gemm_bytes(b), masked + 4096);
+            ring_gemm_close(&b);
+        }
     }
     free(p.a);
     free(p.b);
@@ -592,11 +656,12 @@ int main(void)
     tcase_add_test(tests, the_bound_of_the_portable_kernel_is_exact);
     tcase_add_test(tests, sums_of_extreme_limbs_stay_exact);
     tcase_add_test(tests, sums_of_extreme_remainders_stay_exact);
+    tcase_add_test(tests, sums_of_masked_operands_stay_exact);
     tcase_add_test(tests, threads_multiply_beside_each_other);
     tcase_add_test(tests, kernels_equal_the_reference_on_several_threads);
     tcase_add_test(tests, kernels_equal_the_reference_inside_a_parallel_region);
     tcase_add_test(tests, an_empty_inner_dimension_gives_zero);
-    tcase_add_test(tests, a_packed_matrix_takes_eight_or_18_bytes_an_element);
+    tcase_add_test(tests, a_packed_matrix_takes_8_17_or_18_bytes_an_element);
     tcase_add_test(tests, the_environment_chooses_the_kernel);
     tcase_add_test(tests, a_kernel_that_does_not_exist_is_refused_by_name);
     tcase_add_test(tests, a_matrix_beyond_the_address_space_is_an_error);
