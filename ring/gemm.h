@@ -47,7 +47,7 @@ STATUS_MUST_USE enum status ring_gemm_pack(struct ring_gemm_matrix **out, enum r
  *     a = u + t       |u| < 2^24, of whatever kind; t does not depend on s, |f t| <= 2^62, or 2^63 if k <= RING_GEMM_MASKED_DEEP
  *
  * With that a result is exact if |sum of a b| < 2^131.8, and larger sums do not occur: not at all for k <= 222, else with probability
- * below 2^-100, whatever the data. Uniform numbers are strictly sub-Gaussian, so with V = 4 2^120 / 3 >= the variance of s
+ * below 2^-110, whatever the data. Uniform numbers are strictly sub-Gaussian, so with V = 4 2^120 / 3 >= the variance of s
  *
  *     Pr(|sum of f t s| >= B) <= 2 exp(-B^2 / (2 k max (f t)^2 V)),      k max (f t)^2 <= 2^136 (deeper products are cut)
  *

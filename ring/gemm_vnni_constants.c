@@ -5,6 +5,10 @@
 
 #include <pthread.h>
 
+#include "ring/parameters.h"
+
+_Static_assert(RING_MASK_BITS <= 60, "wider masks make larger sums than 17 moduli tell apart");
+
 /* The largest 18 numbers up to 256 of which no two have a common divisor. */
 static const int32_t moduli[MODULI] = {256, 255, 253, 251, 247, 241, 239, 233, 229,
                                        227, 223, 217, 211, 199, 197, 193, 191, 181};
