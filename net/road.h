@@ -20,7 +20,7 @@
 #include "net/hub.h"
 #include "net/seal.h"
 
-#define NET_ROAD_RECORD ((size_t)128 << 10)
+#define NET_ROAD_RECORD ((size_t)1 << 20) /* of 128 KiB, sockets took a fifth more time */
 #define NET_ROAD_HEAD 8
 #define NET_ROAD_WIRE (NET_ROAD_HEAD + NET_ROAD_RECORD + NET_SEAL_TAG)
 #define NET_ROAD_HELLO UINT32_MAX
