@@ -60,7 +60,7 @@ static enum status pack_weights(struct operands *o)
     int64_t *b = malloc(o->k * o->n * sizeof *b);
     enum status status = b != NULL ? STATUS_OK : status_fail(STATUS_MEMORY, "no memory for the benchmark");
     for (size_t i = 0; status == STATUS_OK && i < o->weights; i++) {
-        randombytes_buf(b, o->k * o->n * sizeof *b);
+        randombytes_buf(b, o->k * o->n * sizeof *b); /* larger than masked ones: results may be wrong, and nobody looks */
         for (int kernel = RING_GEMM_AUTO + 1; status == STATUS_OK && kernel < RING_GEMM_KERNELS; kernel++)
             if (ring_gemm_available((enum ring_gemm_kernel)kernel))
                 status = ring_gemm_pack_masked(&o->packed[kernel][i], (enum ring_gemm_kernel)kernel, o->k, o->n, b,

@@ -177,7 +177,7 @@ static enum status load_dealer(struct loaded *l, const struct ring_seed seeds[2]
     return status;
 }
 
-/* P_i: online delta m - l, offline -m. |m - l_1| = |W + l_2| and |m| stay below 2^63. */
+/* P_i: online delta m - l, offline -m. |m - l_1| = |W + l_2| and |m| stay below 2^63, unless the owner sent something else. */
 static enum status load_evaluator(struct loaded *l, struct store_model *from, int party, const struct ring_seed *seed,
                                   uint32_t i)
 {
@@ -189,10 +189,10 @@ static enum status load_evaluator(struct loaded *l, struct store_model *from, in
         status = store_model_get(from, MODEL_ITEM_WEIGHT + i, m, n * sizeof *m);
     if (status == STATUS_OK && w->kind == WEIGHT_MATRIX) {
         for (size_t j = 0; j < n; j++)
-            mask[j] = (party == 1 ? m[j] : 0) - mask[j];
+            mask[j] = (int64_t)((party == 1 ? (uint64_t)m[j] : 0) - (uint64_t)mask[j]);
         status = pack(&l->share[i].online, w, mask);
         for (size_t j = 0; j < n; j++)
-            m[j] = -m[j];
+            m[j] = (int64_t)-(uint64_t)m[j];
         if (status == STATUS_OK)
             status = pack_small(&l->share[i].offline, w, m);
     } else if (status == STATUS_OK) {

@@ -1,6 +1,6 @@
 /* The ring GEMM: C (Z_2^80) = A (int64) x B (int64), the heart of the cost (DESIGN section 8).
  *
- * Operands are signed 64-bit integers, results are exact modulo 2^80 (of masked operands: ring_gemm_pack_masked). Three kernels stand behind one function,
+ * Operands are signed 64-bit integers, results are exact modulo 2^80 (for masked operands: ring_gemm_pack_masked). Three kernels stand behind one function,
  * chosen at run time by what the processor has, equal bit for bit:
  *   portable  signed digits of 21, 21 and 22 bits as doubles, eight products by OpenBLAS DGEMM
  *   vnni      remainders by 18 moduli of a byte, 17 for masked operands, as many byte products by AVX-512 VNNI
@@ -41,13 +41,16 @@ const char *ring_gemm_name(enum ring_gemm_kernel kernel);
  * afterwards. */
 STATUS_MUST_USE enum status ring_gemm_pack(struct ring_gemm_matrix **out, enum ring_gemm_kernel kernel,
                                            size_t k, size_t n, const int64_t *b, size_t ldb, bool transposed);
-/* The same for operands that are masked, so that sums are never near the largest possible: less work for some kernels.
+/* The same for operands that are masked, so that sums are never near the largest possible: less work for some kernels. The caller
+ * promises
  *
- *     b = v + f s     |v| < 2^24; s the sum of at most four independent uniform integers of -2^60..2^60; f is 1 or -2
- *     a = u + t       |u| < 2^24, of whatever kind; t does not depend on s, |f t| <= 2^62, or 2^63 if k <= RING_GEMM_MASKED_DEEP
+ *     b = v + f s     |v| < 2^24; f constant, |f| <= 2; s the sum of at most four uniform integers of [-2^60, 2^60), independent of
+ *                     each other and of those of other k
+ *     a = u + t       |u| < 2^24, of whatever kind; t does not depend on any s; |f t| <= 2^62, or 2^63 if k <= RING_GEMM_MASKED_DEEP
  *
- * With that a result is exact if |sum of a b| < 2^131.8, and larger sums do not occur: not at all for k <= 222, else with probability
- * below 2^-110, whatever the data. Uniform numbers are strictly sub-Gaussian, so with V = 4 2^120 / 3 >= the variance of s
+ * With that a result is exact if |sum of a b| < B = 2^132.1, and larger sums do not occur: not at all for k <= 274 (137 where |f t| may
+ * be 2^63), else with probability below 2^-150, whatever the data. Uniform numbers are strictly sub-Gaussian, so with
+ * V = 4 2^120 / 3 >= the variance of s
  *
  *     Pr(|sum of f t s| >= B) <= 2 exp(-B^2 / (2 k max (f t)^2 V)),      k max (f t)^2 <= 2^136 (deeper products are cut)
  *
@@ -76,7 +79,8 @@ STATUS_MUST_USE enum status ring_gemm_narrow(const struct ring_narrow *end, size
 void ring_gemm_watch(double *seconds);
 
 /* Byte products a second of the unit that a kernel multiplies with, on this thread, measured for about so many seconds by a loop
- * that only multiplies; 0 where there is none, and for the portable kernel. 49 (amx) or 18 (vnni) of them make one ring product.
+ * that only multiplies; 0 where there is none, and for the portable kernel. 49 (amx) or 17 (vnni; 18 if operands
+ * are not masked) of them make one ring product.
  * The clock depends on what else runs: for the peak at the clock that a kernel has, take a slice of 0.0001 s right after the kernel. */
 double ring_gemm_peak(enum ring_gemm_kernel kernel, double seconds);
 

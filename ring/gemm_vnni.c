@@ -9,16 +9,19 @@
 
 #define PRODUCTS_A_THREAD 3e5 /* fewer, about 30 us of work, are not worth waking a thread for */
 
-/* Rows of C that are multiplied by a panel of B before the next one is fetched; their sums, 442 KiB, and the panel's bytes of one
+/* Rows of C that are multiplied by a panel of B before the next one is fetched; their sums, 432 KiB, and the panel's bytes of one
  * modulus stay in a second-level cache of 1 MiB. */
 #define BLOCK 128
 #define SUMS_BYTES ((size_t)MODULI * BLOCK * PANEL * sizeof(int32_t))
+
+#define SMALL_BLOCKS \
+    8 /* that share a panel which has to be made: it costs a fortieth of their products then */
 
 #define AHEAD 4 /* rows of C that are asked for before they are needed */
 
 struct product {
     struct ring_wide c;
-    size_t ldc, m, k, n;
+    size_t ldc, k, n;
     const int64_t *a;
     size_t lda;
     const struct ring_gemm_matrix *b;
@@ -186,18 +189,18 @@ static size_t plane_bytes(size_t rows, size_t steps)
 static enum status multiply(struct ring_wide c, size_t ldc, size_t m, const int64_t *a, size_t lda,
                             const struct ring_gemm_matrix *b, enum ring_gemm_mode mode)
 {
-    struct product p = {.c = c, .ldc = ldc, .m = m, .k = b->k, .n = b->n, .a = a, .lda = lda, .b = b};
+    struct product p = {.c = c, .ldc = ldc, .k = b->k, .n = b->n, .a = a, .lda = lda, .b = b};
     const size_t threads = (size_t)gemm_threads((double)m * (double)b->k * (double)b->n / PRODUCTS_A_THREAD);
     p.add = mode == RING_GEMM_ADD;
     p.constants = constants_of(b);
     p.steps = gemm_blocks(p.k, VNNI_STEP);
     const size_t slices = gemm_blocks(p.steps, GEMM_VNNI_DEPTH / VNNI_STEP),
                  depth = gemm_blocks(p.steps, slices);
-    /* As few blocks of A at a time as give the threads enough to do: they stay in the outer cache while the panels pass by. All of A,
-     * if panels have to be made. */
-    p.chunk = b->small
-                  ? m
-                  : gemm_min(m, BLOCK * gemm_blocks(GEMM_UNITS_A_THREAD * threads, gemm_blocks(p.n, PANEL)));
+    /* As few blocks of A at a time as give the threads enough to do: they stay in the outer cache while the panels pass by. Many, if
+     * panels have to be made for them. */
+    const size_t blocks =
+        b->small ? SMALL_BLOCKS : gemm_blocks(GEMM_UNITS_A_THREAD * threads, gemm_blocks(p.n, PANEL));
+    p.chunk = gemm_min(m, BLOCK * blocks);
     const size_t left_bytes = plane_bytes(p.chunk, depth) * p.constants->count;
     p.work_bytes = SUMS_BYTES + (b->small ? depth * VNNI_STEP * PANEL * MODULI : 0);
     p.left = gemm_scratch(left_bytes + threads * p.work_bytes);

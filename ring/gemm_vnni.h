@@ -2,7 +2,7 @@
  * without AMX: byte products are eight times as many as products of doubles.
  *
  * A sum over the inner dimension is at most 2^138, so it is known by its remainders by 18 coprime moduli m_i <= 256, whose
- * product M is above 2^140.4; and remainders are bytes. One ring product is 18 byte products instead of the 49 of limbs:
+ * product M is above 2^140.7; and remainders are bytes. One ring product is 18 byte products instead of the 49 of limbs:
  *
  *     z = sum over k of a_k b_k                                 |z| <= 4096 2^63 2^63 = 2^138
  *     x_i = sum over k of (a_k mod m_i) (b_k v_i mod m_i),      v_i = (M / m_i)^-1 mod m_i
@@ -14,11 +14,11 @@
  * x_i. Remainders of B are 0..m-1, those of A centred, -m/2..m/2: |x_i| <= 4096 * 255 * 128 < 2^27, so that a depth of
  * GEMM_VNNI_DEPTH = 4096 fits 32 bits.
  *
- * q. The sum lies within |z| / M < 2^138 / 2^140.4 < 0.19 of a whole number, and is formed from 2^15 / m_i rounded to bytes, which
- * changes it by less than 17 * 127 / 2^16 < 0.04; and 0.19 + 0.04 < 1 / 2. |q| <= 9.
+ * q. The sum lies within |z| / M < 2^138 / 2^140.7 < 0.16 of a whole number, and is formed from 2^15 / m_i rounded to bytes, which
+ * changes it by less than 17 * 127 / 2^16 < 0.04; and 0.16 + 0.04 < 1 / 2. |q| <= 9.
  *
- * Masked operands (ring_gemm_pack_masked) do without the last modulus: M is above 2^132.95 then, and their |z| below 2^131.8 makes
- * |z| / M < 0.46; and 0.46 + 16 * 127 / 2^16 < 1 / 2.
+ * Masked operands (ring_gemm_pack_masked) do without the last modulus: M is above 2^133.21 then, and their |z| below 2^132.1 makes
+ * |z| / M < 0.464; and 0.464 + 16 * 127 / 2^16 < 1 / 2.
  *
  * z is wanted modulo 2^80 only, where M / m_i and -M have GEMM_VNNI_LIMBS = 10 bytes: limb j of the result is the sum of 19
  * products of bytes, r_i or q by byte j of its coefficient, below 19 * 255 * 128 < 2^19.3.

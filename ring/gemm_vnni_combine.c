@@ -55,7 +55,7 @@ GEMM_VNNI_INLINE void dot(__m512i sum[PANEL_VECTORS], int vectors,
     }
 }
 
-/* The quotient goes beside the last remainders. 2^15 q + 1/2: see gemm_vnni.h. */
+/* The quotient goes beside the last remainders: 2^15 (q + 1 / 2), rounded down by the shift (gemm_vnni.h). */
 GEMM_VNNI_INLINE void quotients(__m512i quad[GEMM_VNNI_QUADS][PANEL_VECTORS], int vectors,
                                 const uint32_t weight[GEMM_VNNI_QUADS])
 {

@@ -7,11 +7,13 @@
 
 #include "ring/parameters.h"
 
-_Static_assert(RING_MASK_BITS <= 60, "wider masks make larger sums than 17 moduli tell apart");
+_Static_assert(RING_MASK_BITS <= 60 && GEMM_VNNI_DEPTH <= 4096 && 4 * RING_GEMM_MASKED_DEEP <= 4096,
+               "larger sums than 17 moduli tell apart");
 
-/* The largest 18 numbers up to 256 of which no two have a common divisor. */
-static const int32_t moduli[MODULI] = {256, 255, 253, 251, 247, 241, 239, 233, 229,
-                                       227, 223, 217, 211, 199, 197, 193, 191, 181};
+/* Of all sets of 18 (or, without the last, 17) numbers up to 256 of which no two have a common divisor, that with the largest
+ * product. */
+static const int32_t moduli[MODULI] = {256, 253, 251, 249, 247, 241, 239, 235, 233,
+                                       229, 227, 223, 217, 211, 199, 197, 193, 191};
 
 static struct gemm_vnni_constants constants[2]; /* of 18 moduli, of 17 */
 

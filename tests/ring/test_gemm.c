@@ -466,15 +466,18 @@ static void caller_clear(struct caller *own)
     free(own->p.b);
 }
 
-/* As three parties in one process do. */
 START_TEST(sums_of_masked_operands_stay_exact)
 {
-    static const size_t any[] = {1, 64, 222}, deep[] = {768, RING_GEMM_MASKED_DEEP},
+    static const size_t any[] = {1, 64, 137, 274}, deep[] = {768, RING_GEMM_MASKED_DEEP},
                         deeper[] = {3072, 4096, 5000};
-    for (size_t i = 0; i < 3; i++) {
+    for (size_t i = 0; i < 4; i++) {
         check_masked(5, any[i], 50, largest_mask, largest_mask);
         check_masked(5, any[i], 50, smallest_mask, largest_mask);
         check_masked(5, any[i], 50, smallest_mask, smallest_mask);
+        if (any[i] <= 137) {
+            check_masked(5, any[i], 50, smallest, largest_mask);
+            check_masked(5, any[i], 50, largest_mask, smallest);
+        }
     }
     for (size_t i = 0; i < 2; i++) {
         check_masked(9, deep[i], 50, smallest, masked);
@@ -488,6 +491,7 @@ START_TEST(sums_of_masked_operands_stay_exact)
 }
 END_TEST
 
+/* As three parties in one process do. */
 START_TEST(threads_multiply_beside_each_other)
 {
     enum { CALLERS = 6 };
