@@ -14,8 +14,8 @@
 #define BLOCK 128
 #define SUMS_BYTES ((size_t)MODULI * BLOCK * PANEL * sizeof(int32_t))
 
-#define SMALL_BLOCKS \
-    8 /* that share a panel which has to be made: it costs a fortieth of their products then */
+/* Blocks that share a panel where panels have to be made: making it costs a fortieth of their products then. */
+#define SMALL_BLOCKS 8
 
 #define AHEAD 4 /* rows of C that are asked for before they are needed */
 
