@@ -14,8 +14,10 @@
 #define BLOCK 128
 #define SUMS_BYTES ((size_t)MODULI * BLOCK * PANEL * sizeof(int32_t))
 
-/* Blocks that share a panel where panels have to be made: making it costs a fortieth of their products then. */
+/* Where panels have to be made, the blocks that share one (making it costs a fortieth of their products then), and the depth of a
+ * slice: memory counts there. */
 #define SMALL_BLOCKS 8
+#define SMALL_DEPTH 1024
 
 #define AHEAD 4 /* rows of C that are asked for before they are needed */
 
@@ -194,7 +196,7 @@ static enum status multiply(struct ring_wide c, size_t ldc, size_t m, const int6
     p.add = mode == RING_GEMM_ADD;
     p.constants = constants_of(b);
     p.steps = gemm_blocks(p.k, VNNI_STEP);
-    const size_t slices = gemm_blocks(p.steps, GEMM_VNNI_DEPTH / VNNI_STEP),
+    const size_t slices = gemm_blocks(p.steps, (b->small ? SMALL_DEPTH : GEMM_VNNI_DEPTH) / VNNI_STEP),
                  depth = gemm_blocks(p.steps, slices);
     /* As few blocks of A at a time as give the threads enough to do: they stay in the outer cache while the panels pass by. Many, if
      * panels have to be made for them. */
