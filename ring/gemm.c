@@ -158,38 +158,78 @@ size_t ring_gemm_bytes(const struct ring_gemm_matrix *matrix)
     return sizeof *matrix + matrix->bytes;
 }
 
-enum status ring_gemm(struct ring_wide c, size_t ldc, size_t m, const int64_t *a, size_t lda,
-                      const struct ring_gemm_matrix *b, enum ring_gemm_mode mode)
+static enum status multiply(struct ring_wide c, size_t ldc, size_t m, const int64_t *a, size_t lda,
+                            const struct ring_gemm_matrix *b, enum ring_gemm_mode mode,
+                            struct gemm_progress *progress)
 {
-    if (m != 0 && b->k != 0 && b->n != 0) {
-        const double start = watch();
-        const enum status status = b->kernel->multiply(c, ldc, m, a, lda, b, mode);
-        unwatch(start);
-        return status;
-    }
-    if (mode == RING_GEMM_SET) /* an empty sum, or no element at all */
+    const double start = watch();
+    enum status status = STATUS_OK;
+    if (m != 0 && b->k != 0 && b->n != 0)
+        status = b->kernel->multiply(c, ldc, m, a, lda, b, mode, progress);
+    else if (mode == RING_GEMM_SET) /* an empty sum, or no element at all */
         for (size_t row = 0; row < m; row++) {
             memset(c.lo + row * ldc, 0, b->n * sizeof *c.lo);
             memset(c.hi + row * ldc, 0, b->n * sizeof *c.hi);
         }
-    return STATUS_OK;
+    if (status == STATUS_OK && progress != NULL)
+        gemm_progress(progress, m, 0);
+    unwatch(start);
+    return status;
 }
 
-/* A pass of its own: inside the kernel, where a tile of C is finished, the same instructions cost more than here, since the
- * rows of a tile lie far apart in four arrays, and the multiplier waits for them. */
-enum status ring_gemm_narrow(const struct ring_narrow *end, size_t ldt, struct ring_wide c, size_t ldc,
-                             size_t m, const int64_t *a, size_t lda, const struct ring_gemm_matrix *b)
+enum status ring_gemm(struct ring_wide c, size_t ldc, size_t m, const int64_t *a, size_t lda,
+                      const struct ring_gemm_matrix *b, enum ring_gemm_mode mode)
 {
-    const enum status status = ring_gemm(c, ldc, m, a, lda, b, RING_GEMM_ADD);
-    if (status == STATUS_OK && ldc == b->n && ldt == b->n) {
-        ring_narrow(end, c, m * b->n);
-        return STATUS_OK;
+    return multiply(c, ldc, m, a, lda, b, mode, NULL);
+}
+
+/* ---- the product on its way into a message ---- */
+
+/* Not inside the kernels, where a tile of C is finished: the same instructions cost more there than here, since the
+ * rows of a tile lie far apart in four arrays, and the multiplier waits for them. */
+static void narrow(const struct gemm_progress *p, size_t rows, size_t columns)
+{
+    const size_t c = p->row * p->ldc + p->column, t = p->row * p->ldt + p->column;
+    const bool dense = p->ldc == columns && p->ldt == columns;
+    for (size_t row = 0; row < (dense ? 1 : rows); row++) {
+        const struct ring_narrow at = ring_narrow_at(p->end, t + row * p->ldt);
+        ring_narrow(&at, ring_wide_at(p->c, c + row * p->ldc), dense ? rows * columns : columns);
     }
-    for (size_t row = 0; status == STATUS_OK && row < m; row++) {
-        const struct ring_narrow at = ring_narrow_at(*end, row * ldt);
-        ring_narrow(&at, ring_wide_at(c, row * ldc), b->n);
+}
+
+size_t gemm_progress_strip(const struct gemm_progress *p, size_t column)
+{
+    const size_t rest = p->n - column, within = column % p->parts.columns;
+    return column + gemm_min(rest, p->parts.columns - within);
+}
+
+void gemm_progress(struct gemm_progress *p, size_t row, size_t column)
+{
+    const double start = watch();
+    while (p->row < p->m) {
+        const size_t rows = gemm_min(RING_GEMM_BAND, p->m - p->row), stop = gemm_progress_strip(p, p->column);
+        if (p->row + rows > row && (p->row != row || stop > column))
+            break;
+        narrow(p, rows, stop - p->column);
+        if (p->parts.ready != NULL)
+            p->parts.ready(p->parts.context, p->row, rows, p->column, stop - p->column);
+        p->column = stop;
+        if (stop == p->n) {
+            p->column = 0;
+            p->row += rows;
+        }
     }
-    return status;
+    if (watched) /* it counts as no product, and is inside of one */
+        *watched -= watch() - start;
+}
+
+enum status ring_gemm_narrow(const struct ring_narrow *end, size_t ldt, struct ring_wide c, size_t ldc,
+                             size_t m, const int64_t *a, size_t lda, const struct ring_gemm_matrix *b,
+                             const struct ring_gemm_parts *parts)
+{
+    struct gemm_progress p = {.end = *end, .c = c, .ldt = ldt, .ldc = ldc, .m = b->n == 0 ? 0 : m, .n = b->n};
+    p.parts = parts != NULL ? *parts : (struct ring_gemm_parts){.columns = b->n};
+    return multiply(c, ldc, m, a, lda, b, RING_GEMM_ADD, &p);
 }
 
 void ring_gemm_reference(struct ring_wide c, size_t ldc, size_t m, size_t k, size_t n, const int64_t *a,

@@ -69,10 +69,22 @@ size_t ring_gemm_bytes(const struct ring_gemm_matrix *matrix);
 STATUS_MUST_USE enum status ring_gemm(struct ring_wide c, size_t ldc, size_t m, const int64_t *a, size_t lda,
                                       const struct ring_gemm_matrix *b, enum ring_gemm_mode mode);
 
+/* Who wants parts of a product while the rest is still computed. Parts come in the same order from every kernel and any number of
+ * threads: bands of RING_GEMM_BAND rows, and of each band strips of so many columns; the last ones may be smaller. How early they
+ * come is up to the kernel; ready is called by the thread that asked for the product. */
+#define RING_GEMM_BAND 128
+struct ring_gemm_parts {
+    size_t columns;
+    void (*ready)(void *context, size_t row, size_t rows, size_t column, size_t columns);
+    void *context;
+};
+
 /* T [m][n] = ((C + A B + add) >> shift) + mask: the product on its way into a message (ring/elementwise.h), while
- * it is in the cache. Rows of end->t and end->mask are ldt apart. C is read, and undefined afterwards. Fails only for want of memory. */
+ * it is in the cache. Rows of end->t and end->mask are ldt apart. C is read, and undefined afterwards. parts: who wants parts of T,
+ * or NULL. Fails only for want of memory, before the first part. */
 STATUS_MUST_USE enum status ring_gemm_narrow(const struct ring_narrow *end, size_t ldt, struct ring_wide c, size_t ldc, size_t m,
-                                             const int64_t *a, size_t lda, const struct ring_gemm_matrix *b);
+                                             const int64_t *a, size_t lda, const struct ring_gemm_matrix *b,
+                                             const struct ring_gemm_parts *parts);
 
 /* Adds the seconds that the calling thread spends in ring_gemm and ring_gemm_pack from now on to *seconds, and what ring_gemm_narrow spends in products;
  * NULL: no more. For measuring; costs nothing while it is off. */

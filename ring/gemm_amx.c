@@ -25,6 +25,7 @@ struct product {
     size_t lda;
     const uint8_t *b; /* limbs */
     bool add;
+    struct gemm_progress *progress;
     size_t threads;
     size_t row_tiles, column_tiles, steps; /* of C, and of the inner dimension */
     size_t block;                          /* rows of tiles in a unit */
@@ -126,6 +127,15 @@ static void unit(const struct product *p, const struct round *r, struct gemm_amx
     }
 }
 
+/* The column of tiles after those that end with the strip in which this one begins, if somebody waits for it and it is finished
+ * here. */
+static size_t strip_end(const struct product *p, const struct round *r, size_t tile)
+{
+    if (p->progress == NULL || r->rows > p->block || r->step + r->steps < p->steps)
+        return p->column_tiles;
+    return gemm_blocks(gemm_progress_strip(p->progress, tile * SIDE), SIDE);
+}
+
 /* One thread's part of a round. Its tile registers are in use. */
 static void share(const struct product *p, const struct round *r, struct gemm_amx_work *work)
 {
@@ -136,12 +146,20 @@ static void share(const struct product *p, const struct round *r, struct gemm_am
         gemm_amx_limbs_of_rows(p->limbs + i * r->steps * STEP_BYTES, r->steps, p->a + at * p->lda + done,
                                p->lda, gemm_min(SIDE, p->m - at), p->k - done);
     }
-    const size_t units = gemm_blocks(r->rows, p->block) * p->column_tiles;
+    const size_t blocks = gemm_blocks(r->rows, p->block);
+    for (size_t tile = 0, stop; tile < p->column_tiles; tile = stop) {
+        stop = strip_end(p, r, tile); /* all of them if there are several blocks */
 #pragma omp for schedule(dynamic) nowait
-    for (size_t i = 0; i < units; i++)
-        unit(p, r, work, i);
-    gemm_amx_finish(work);
+        for (size_t i = tile; i < stop * blocks; i++)
+            unit(p, r, work, i);
+        gemm_amx_finish(work);
 #pragma omp barrier
+        if (p->progress != NULL && r->step + r->steps == p->steps) {
+#pragma omp master
+            gemm_progress(p->progress, (stop < p->column_tiles ? r->row : r->row + r->rows) * SIDE,
+                          stop < p->column_tiles ? stop * SIDE : 0);
+        }
+    }
 }
 
 static void all_rounds(const struct product *p)
@@ -175,9 +193,11 @@ static void cut(struct product *p)
 }
 
 static enum status multiply(struct ring_wide c, size_t ldc, size_t m, const int64_t *a, size_t lda,
-                            const struct ring_gemm_matrix *b, enum ring_gemm_mode mode)
+                            const struct ring_gemm_matrix *b, enum ring_gemm_mode mode,
+                            struct gemm_progress *progress)
 {
     struct product p = {.c = c, .ldc = ldc, .m = m, .k = b->k, .n = b->n, .a = a, .lda = lda, .b = b->data};
+    p.progress = progress;
     p.add = mode == RING_GEMM_ADD;
     p.threads = (size_t)gemm_threads((double)m * (double)b->k * (double)b->n / PRODUCTS_A_THREAD);
     cut(&p);

@@ -8,6 +8,8 @@
 
 #include "ring/gemm.h"
 
+struct gemm_progress;
+
 struct ring_gemm_matrix {
     const struct gemm_kernel *kernel;
     size_t k, n;
@@ -22,10 +24,26 @@ struct gemm_kernel {
     /* Bytes of a packed matrix, which has all but these and the data; false if they do not fit a size_t. */
     bool (*bytes)(size_t *out, const struct ring_gemm_matrix *b);
     void (*pack)(struct ring_gemm_matrix *out, const int64_t *b, size_t ldb, bool transposed);
-    /* m, k and n are at least 1. */
+    /* m, k and n are at least 1. progress: to be told what of C is finished, if it can be earlier than all; or NULL. */
     enum status (*multiply)(struct ring_wide c, size_t ldc, size_t m, const int64_t *a, size_t lda,
-                            const struct ring_gemm_matrix *b, enum ring_gemm_mode mode);
+                            const struct ring_gemm_matrix *b, enum ring_gemm_mode mode,
+                            struct gemm_progress *progress);
 };
+
+/* What becomes of C where it is finished. */
+struct gemm_progress {
+    struct ring_narrow end;
+    struct ring_wide c;
+    size_t ldt, ldc, m, n;
+    struct ring_gemm_parts parts;
+    size_t row, column; /* of the next part */
+};
+
+/* All rows of C before this one are finished, and the columns before this one of the band that begins at row, if one does. For the
+ * thread that called the kernel. */
+void gemm_progress(struct gemm_progress *progress, size_t row, size_t column);
+/* Where the strip ends that holds this column. */
+size_t gemm_progress_strip(const struct gemm_progress *progress, size_t column);
 
 extern const struct gemm_kernel gemm_portable, gemm_vnni, gemm_amx;
 

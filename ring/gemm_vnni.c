@@ -19,6 +19,8 @@
 #define SMALL_BLOCKS 8
 #define SMALL_DEPTH 1024
 
+_Static_assert(BLOCK == RING_GEMM_BAND, "so that bands are finished one by one");
+
 #define AHEAD 4 /* rows of C that are asked for before they are needed */
 
 struct product {
@@ -29,6 +31,7 @@ struct product {
     const struct ring_gemm_matrix *b;
     const struct gemm_vnni_constants *constants;
     bool add;
+    struct gemm_progress *progress;
     size_t steps; /* of the whole inner dimension */
     size_t chunk; /* rows of A that are packed at a time */
     int8_t *left; /* these rows of a slice: [moduli][tiles][groups][8][4] */
@@ -157,6 +160,14 @@ static void block(const struct product *p, const struct slice *s, const struct r
     }
 }
 
+/* The panel after those that end with the strip in which this one begins, if somebody waits for it and it is finished here. */
+static size_t strip_end(const struct product *p, const struct slice *s, const struct rows *r, size_t panel)
+{
+    if (p->progress == NULL || r->end - r->first > BLOCK || s->step + s->steps < p->steps)
+        return gemm_blocks(p->n, PANEL);
+    return gemm_blocks(gemm_progress_strip(p->progress, panel * PANEL), PANEL);
+}
+
 /* One thread's part of some rows of a slice. A unit is a block and a panel; all blocks of a panel that has to be made. */
 static void share(const struct product *p, const struct slice *s, const struct rows *r)
 {
@@ -174,11 +185,19 @@ static void share(const struct product *p, const struct slice *s, const struct r
     }
     const size_t blocks = gemm_blocks(r->end - r->first, BLOCK), together = p->b->small ? blocks : 1,
                  units = blocks / together;
+    const size_t panels = gemm_blocks(p->n, PANEL);
+    for (size_t panel = 0, stop; panel < panels; panel = stop) {
+        stop = strip_end(p, s, r, panel); /* all of them if there are several blocks */
 #pragma omp for schedule(dynamic)
-    for (size_t index = 0; index < units * gemm_blocks(p->n, PANEL); index++) {
-        const struct panel b = panel_of(p, s, work, index / units * PANEL);
-        for (size_t i = 0; i < together; i++)
-            block(p, s, r, (int32_t *)(void *)work, r->first + (index % units + i) * BLOCK, &b);
+        for (size_t index = panel * units; index < stop * units; index++) {
+            const struct panel b = panel_of(p, s, work, index / units * PANEL);
+            for (size_t i = 0; i < together; i++)
+                block(p, s, r, (int32_t *)(void *)work, r->first + (index % units + i) * BLOCK, &b);
+        }
+        if (p->progress != NULL && s->step + s->steps == p->steps) {
+#pragma omp master
+            gemm_progress(p->progress, stop < panels ? r->first : r->end, stop < panels ? stop * PANEL : 0);
+        }
     }
 }
 
@@ -189,9 +208,11 @@ static size_t plane_bytes(size_t rows, size_t steps)
 }
 
 static enum status multiply(struct ring_wide c, size_t ldc, size_t m, const int64_t *a, size_t lda,
-                            const struct ring_gemm_matrix *b, enum ring_gemm_mode mode)
+                            const struct ring_gemm_matrix *b, enum ring_gemm_mode mode,
+                            struct gemm_progress *progress)
 {
     struct product p = {.c = c, .ldc = ldc, .k = b->k, .n = b->n, .a = a, .lda = lda, .b = b};
+    p.progress = progress;
     const size_t threads = (size_t)gemm_threads((double)m * (double)b->k * (double)b->n / PRODUCTS_A_THREAD);
     p.add = mode == RING_GEMM_ADD;
     p.constants = constants_of(b);

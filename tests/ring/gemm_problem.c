@@ -148,7 +148,7 @@ static void check_narrow(const struct problem *p, enum ring_gemm_kernel kernel, 
                          ? ring_gemm_pack_masked(&b, kernel, p->k, p->n, p->b, p->ldb, p->transposed, false)
                          : ring_gemm_pack(&b, kernel, p->k, p->n, p->b, p->ldb, p->transposed),
                      STATUS_OK);
-    ck_assert_int_eq(ring_gemm_narrow(&end, ldt, c, p->ldc, p->m, p->a, p->lda, b), STATUS_OK);
+    ck_assert_int_eq(ring_gemm_narrow(&end, ldt, c, p->ldc, p->m, p->a, p->lda, b, NULL), STATUS_OK);
     ring_gemm_close(&b);
     for (size_t i = 0; i < size; i++) {
         const size_t row = i / (ldt ? ldt : 1), column = ldt ? i % ldt : 0;
