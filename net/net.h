@@ -202,9 +202,9 @@ void net_send_error(struct net_session *session, int peer, enum status code);
 STATUS_MUST_USE enum status net_session_fast(struct net_session *session, int peer, const char **why);
 
 /* One exchange with one peer: queue what to send and where to put what comes, run, use. Over CURVE all parts travel in one frame
- * each way when it is run; on a fast link what is queued may be sent at once, so that the peer has it while this side still
- * computes. Queueing never waits; run is the only call that does, and fails with the peer's name and the round's number. From
- * the queueing on until run returns the parts must stay valid, and what is sent must not change.
+ * each way when it is run; on a fast link what is queued may be sent at once, and what has come by then be taken, while
+ * this side still computes. Queueing never waits; run is the only call that does, and fails with the peer's name and the
+ * round's number. From the queueing on until run returns the parts must stay valid, and what is sent must not change.
  *
  * number: the same at both sides, set before the first part is queued. Both sides queue the same bytes in all, in the same order;
  * they may cut them into parts differently, but for the words of sums, which stay whole. */
@@ -216,7 +216,8 @@ struct net_round {
         const void *send;
         void *receive;
         size_t bytes; /* the same both ways */
-        bool add;     /* receive is an array of 64-bit words: what comes is added to it */
+        size_t row, stride; /* bytes that lie together; from the start of such a row to the next one's */
+        bool add;           /* receive holds 64-bit words: what comes is added to them */
     } * parts;
     size_t count, capacity, bytes;
     /* on a fast link, how far it is: part, bytes of it, bytes in all */
@@ -230,6 +231,9 @@ STATUS_MUST_USE enum status net_round_queue(struct net_round *round, const void 
                                             size_t bytes);
 /* An opening of additive shares modulo 2^64: sends values [count], and adds the peer's to them. */
 STATUS_MUST_USE enum status net_round_queue_sum(struct net_round *round, uint64_t *values, size_t count);
+/* The same of a part of a matrix: values [rows][columns], rows stride apart. */
+STATUS_MUST_USE enum status net_round_queue_sums(struct net_round *round, uint64_t *values, size_t rows,
+                                                 size_t columns, size_t stride);
 STATUS_MUST_USE enum status net_round_run(struct net_round *round);
 void net_round_clear(struct net_round *round);
 

@@ -44,9 +44,10 @@ enum status net_road_new(struct net_road **out, struct net_session *session, int
         close(fd);
         return status_fail(STATUS_MEMORY, "out of memory for a fast link");
     }
-    *road = (struct net_road){.fd = fd, .peer = peer, .sealed = make_buffer(), .came = make_buffer()};
+    *road = (struct net_road){.fd = fd, .peer = peer, .sealed = make_buffer(), .room = make_buffer()};
+    road->came = road->room;
     enum status status = STATUS_OK;
-    if (road->sealed == NULL || road->came == NULL)
+    if (road->sealed == NULL || road->room == NULL)
         status = status_fail(STATUS_MEMORY, "out of memory for a fast link");
     if (status == STATUS_OK)
         status = net_seal_init(&road->out, keys->cipher, is_p1 ? keys->p1 : keys->p2, true);
@@ -70,7 +71,7 @@ void net_road_close(struct net_road **out)
     net_seal_clear(&road->out);
     net_seal_clear(&road->in);
     free_buffer(road->sealed);
-    free_buffer(road->came);
+    free_buffer(road->room);
     free(road);
     *out = NULL;
 }
@@ -143,6 +144,10 @@ enum net_road_state net_road_pull(struct net_road *road, size_t expected)
     }
     if (net_road_whole(road))
         return NET_ROAD_DONE;
+    if (road->came + want > road->room + NET_ROAD_WIRE) {
+        memmove(road->room, road->came, road->came_bytes);
+        road->came = road->room;
+    }
     const ssize_t came = recv(road->fd, road->came + road->came_bytes, want - road->came_bytes, MSG_DONTWAIT);
     if (came == 0)
         return NET_ROAD_ENDED;
@@ -168,8 +173,8 @@ const unsigned char *net_road_open(struct net_road *road, const struct net_sessi
 void net_road_drop(struct net_road *road)
 {
     const size_t bytes = wire_bytes(road);
-    memmove(road->came, road->came + bytes, road->came_bytes - bytes);
     road->came_bytes -= bytes;
+    road->came = road->came_bytes == 0 ? road->room : road->came + bytes;
 }
 
 /* ---- waiting ---- */

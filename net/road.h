@@ -21,6 +21,7 @@
 #include "net/seal.h"
 
 #define NET_ROAD_RECORD ((size_t)1 << 20) /* of 128 KiB, sockets took a fifth more time */
+#define NET_ROAD_EARLY ((size_t)256 << 10) /* of what is queued, so much does not wait for its round */
 #define NET_ROAD_HEAD 8
 #define NET_ROAD_WIRE (NET_ROAD_HEAD + NET_ROAD_RECORD + NET_SEAL_TAG)
 #define NET_ROAD_HELLO UINT32_MAX
@@ -33,7 +34,8 @@ struct net_road {
     struct net_seal out, in;
     unsigned char *sealed; /* the record on its way to the socket: NET_ROAD_WIRE */
     size_t sealed_bytes, sealed_sent;
-    unsigned char *came; /* what came and was not taken yet, from the start of a record on: NET_ROAD_WIRE */
+    unsigned char *room; /* NET_ROAD_WIRE */
+    unsigned char *came; /* in it: what came and was not taken yet, from the start of a record on */
     size_t came_bytes;
     int64_t lap;                /* when the session's thread began what it does now; round_road.c */
     struct net_road_line *line; /* what it passes on a shaped link, or NULL */
@@ -116,9 +118,17 @@ void net_door_work(struct net_hub *hub, int64_t now);
 STATUS_MUST_USE enum status net_door_address(struct sockaddr_storage *out, socklen_t *bytes,
                                              const char *endpoint, bool listen, unsigned port);
 
+/* Where byte `at` of a part lies, from its first one on; so many lie there together. */
+static inline size_t net_part_at(const struct net_part *part, size_t at, size_t *together)
+{
+    const size_t within = at % part->row;
+    *together = part->row - within;
+    return at / part->row * part->stride + within;
+}
+
 /* A round on the road (round_road.c). A failure closes it and ends the conversation. */
 STATUS_MUST_USE enum status net_round_road_run(struct net_round *round);
-/* Seals and sends whole records of what was queued, as far as the socket takes them. */
+/* Seals and sends records of what was queued, as far as the socket takes them; takes what has come. */
 void net_round_road_early(struct net_round *round);
 
 #endif

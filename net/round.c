@@ -24,6 +24,8 @@ static enum status queue_part(struct net_round *round, struct net_part part)
         round->parts = parts;
         round->capacity = capacity;
     }
+    if (part.bytes == 0)
+        part.row = part.stride = 1;
     round->parts[round->count++] = part;
     round->bytes += part.bytes;
     if (on_road(round))
@@ -33,14 +35,26 @@ static enum status queue_part(struct net_round *round, struct net_part part)
 
 enum status net_round_queue(struct net_round *round, const void *send, void *receive, size_t bytes)
 {
-    return queue_part(round, (struct net_part){.send = send, .receive = receive, .bytes = bytes});
+    return queue_part(
+        round,
+        (struct net_part){.send = send, .receive = receive, .bytes = bytes, .row = bytes, .stride = bytes});
+}
+
+enum status net_round_queue_sums(struct net_round *round, uint64_t *values, size_t rows, size_t columns,
+                                 size_t stride)
+{
+    const size_t row = columns * sizeof *values;
+    return queue_part(round, (struct net_part){.send = values,
+                                               .receive = values,
+                                               .bytes = rows * row,
+                                               .row = row,
+                                               .stride = stride * sizeof *values,
+                                               .add = true});
 }
 
 enum status net_round_queue_sum(struct net_round *round, uint64_t *values, size_t count)
 {
-    return queue_part(
-        round,
-        (struct net_part){.send = values, .receive = values, .bytes = count * sizeof *values, .add = true});
+    return net_round_queue_sums(round, values, 1, count, count);
 }
 
 /* The frame comes in pieces that may cut a word, so words go through a buffer that stays in the nearest cache. */
@@ -62,10 +76,14 @@ static enum status send_parts(struct net_round *round)
     struct net_frame *frame = net_frame_sized(round->bytes);
     if (frame == NULL)
         return STATUS_MEMORY;
-    unsigned char *at = zmq_msg_data(&frame->pieces[0]);
-    for (size_t i = 0; i < round->count; at += round->parts[i++].bytes)
-        if (round->parts[i].bytes > 0)
-            memcpy(at, round->parts[i].send, round->parts[i].bytes);
+    unsigned char *to = zmq_msg_data(&frame->pieces[0]);
+    for (size_t i = 0; i < round->count; i++) {
+        const struct net_part *part = &round->parts[i];
+        for (size_t at = 0, now; at < part->bytes; at += now, to += now) {
+            const size_t from = net_part_at(part, at, &now);
+            memcpy(to, (const unsigned char *)part->send + from, now);
+        }
+    }
     return net_send_frame(round->session, round->peer, NET_ROUND, round->number, frame);
 }
 
@@ -78,12 +96,17 @@ static enum status run_over_curve(struct net_round *round)
             net_receive_frame(round->session, round->peer, NET_ROUND, round->number, round->bytes, &frame);
     if (status != STATUS_OK)
         return status;
-    size_t at = 0;
-    for (size_t i = 0; i < round->count; at += round->parts[i++].bytes)
-        if (round->parts[i].add)
-            add_words(frame, at, round->parts[i].receive, round->parts[i].bytes / sizeof(uint64_t));
-        else
-            net_frame_copy(frame, at, round->parts[i].receive, round->parts[i].bytes);
+    size_t from = 0;
+    for (size_t i = 0; i < round->count; i++) {
+        const struct net_part *part = &round->parts[i];
+        for (size_t at = 0, now; at < part->bytes; at += now, from += now) {
+            unsigned char *to = (unsigned char *)part->receive + net_part_at(part, at, &now);
+            if (part->add)
+                add_words(frame, from, (uint64_t *)(void *)to, now / sizeof(uint64_t));
+            else
+                net_frame_copy(frame, from, to, now);
+        }
+    }
     net_frame_free(frame);
     return STATUS_OK;
 }

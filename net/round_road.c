@@ -67,7 +67,12 @@ static bool seal_record(struct net_round *round)
     while (good && left > 0) {
         const struct net_part *part = &round->parts[round->sealed.part];
         const size_t now = cut(part, round->sealed.at, left);
-        good = now == 0 || net_road_add(road, (const unsigned char *)part->send + round->sealed.at, now);
+        for (size_t at = 0, piece; good && at < now; at += piece) {
+            const size_t from = net_part_at(part, round->sealed.at + at, &piece);
+            if (piece > now - at)
+                piece = now - at;
+            good = net_road_add(road, (const unsigned char *)part->send + from, piece);
+        }
         advance(&round->sealed, part, now);
         left -= now;
     }
@@ -77,7 +82,7 @@ static bool seal_record(struct net_round *round)
     return false;
 }
 
-/* Seals the next record, if the one before is gone and there is one: a whole one while more may be queued. */
+/* Seals the next record, if the one before is gone and there is one: not a small one while more may be queued. */
 static enum net_road_state send_step(struct net_round *round, bool last)
 {
     struct net_road *road = round->session->road;
@@ -86,7 +91,7 @@ static enum net_road_state send_step(struct net_round *round, bool last)
     if (state != NET_ROAD_DONE)
         return state;
     const size_t left = round->bytes - round->sealed.bytes;
-    if (last ? left == 0 && round->begun : left < NET_ROAD_RECORD)
+    if (last ? left == 0 && round->begun : left < NET_ROAD_EARLY)
         return NET_ROAD_DONE;
     if (!seal_record(round))
         return NET_ROAD_ENDED;
@@ -112,8 +117,12 @@ static bool scatter(struct net_round *round, const unsigned char *came, size_t b
 {
     while (bytes > 0) {
         const struct net_part *part = &round->parts[round->taken.part];
-        const size_t left = part->bytes - round->taken.at, now = left < bytes ? left : bytes;
-        unsigned char *to = (unsigned char *)part->receive + round->taken.at;
+        size_t now;
+        unsigned char *to = (unsigned char *)part->receive + net_part_at(part, round->taken.at, &now);
+        if (now > part->bytes - round->taken.at)
+            now = part->bytes - round->taken.at;
+        if (now > bytes)
+            now = bytes;
         if (part->add && now % WORD != 0)
             return false;
         if (part->add)
@@ -255,11 +264,14 @@ static enum status pump(struct net_round *round)
     }
 }
 
-/* What goes wrong here shows when the round is run. */
+/* What goes wrong here shows when the round is run: it is met again, or forged records remain so. What has come may belong to
+ * parts that are not queued yet; it waits for them. */
 void net_round_road_early(struct net_round *round)
 {
     round->session->road->lap = net_nanoseconds();
     while (send_step(round, false) == NET_ROAD_MOVED)
+        continue;
+    while (take_step(round) == NET_ROAD_MOVED)
         continue;
 }
 

@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -103,6 +104,98 @@ START_TEST(what_is_queued_leaves_before_the_round_is_run)
     net_round_clear(&round);
     side_clear(&early);
     side_clear(&late);
+    close_all();
+}
+END_TEST
+
+static void *run_round(void *round)
+{
+    ck_ok(net_round_run(round));
+    return NULL;
+}
+
+/* What has come is added to what was sealed, before the round is run. */
+START_TEST(what_came_is_taken_while_more_is_queued)
+{
+    enum { EARLY = NET_ROAD_EARLY / 8, REST = 100 };
+    struct side side[2];
+    struct net_round round[2];
+    pthread_t thread;
+    int there = 0;
+    open_fast();
+    for (int s = 0; s < 2; s++) {
+        side_init(&side[s], &p, s, 3, 0, EARLY + REST, 0);
+        net_round_init(&round[s], p.session[s], p.peer[s], 3);
+    }
+    ck_ok(net_round_queue_sum(&round[1], side[1].value, EARLY));
+    for (int i = 0; i < 5000 && there < (int)(NET_ROAD_HEAD + NET_ROAD_EARLY + NET_SEAL_TAG); i++) {
+        usleep(1000);
+        ck_assert_int_eq(ioctl(p.session[0]->road->fd, FIONREAD, &there), 0);
+    }
+    ck_ok(net_round_queue_sum(&round[0], side[0].value, EARLY / 2));
+    ck_assert_uint_eq(round[0].taken.bytes, 0); /* its words were not sealed here */
+    ck_ok(net_round_queue_sum(&round[0], side[0].value + EARLY / 2, EARLY / 2));
+    ck_assert_uint_eq(round[0].taken.bytes, NET_ROAD_EARLY);
+    for (int s = 0; s < 2; s++)
+        ck_ok(net_round_queue_sum(&round[s], side[s].value + EARLY, REST));
+    pthread_create(&thread, NULL, run_round, &round[1]);
+    ck_ok(net_round_run(&round[0]));
+    pthread_join(thread, NULL);
+    for (int s = 0; s < 2; s++) {
+        for (size_t i = 0; i < EARLY + REST; i++)
+            if (side[s].value[i] != side_word(0, 3, i) + side_word(1, 3, i))
+                ck_abort_msg("word %zu of P%d", i, s + 1);
+        net_round_clear(&round[s]);
+        side_clear(&side[s]);
+    }
+    close_all();
+}
+END_TEST
+
+/* P1's words lie in a matrix, P2's in a row; rows are cut by records. */
+static void check_rows(uint32_t number, size_t rows, size_t columns, size_t stride)
+{
+    struct side side[2];
+    struct net_round round;
+    pthread_t thread;
+    side_init(&side[0], &p, 0, number, 0, rows * stride, 0);
+    side_init(&side[1], &p, 1, number, 0, rows * columns, 0);
+    net_round_init(&round, p.session[0], p.peer[0], number);
+    pthread_create(&thread, NULL, side_run, &side[1]);
+    ck_ok(net_round_queue(&round, NULL, NULL, 0)); /* no indices */
+    ck_ok(net_round_queue_sums(&round, side[0].value, rows / 3, columns, stride));
+    ck_ok(net_round_queue_sums(&round, side[0].value + rows / 3 * stride, rows - rows / 3, columns, stride));
+    ck_ok(net_round_run(&round));
+    pthread_join(thread, NULL);
+    ck_assert_msg(side[1].status == STATUS_OK, "%s", side[1].message);
+    for (size_t i = 0; i < rows * stride; i++) {
+        const size_t row = i / stride, column = i % stride, at = row * columns + column;
+        const uint64_t own = side_word(0, number, i);
+        const uint64_t wanted = column < columns ? own + side_word(1, number, at) : own;
+        if (side[0].value[i] != wanted || (column < columns && side[1].value[at] != wanted))
+            ck_abort_msg("%zu rows of %zu: word (%zu, %zu)", rows, columns, row, column);
+    }
+    net_round_clear(&round);
+    side_clear(&side[0]);
+    side_clear(&side[1]);
+}
+
+static void check_all_rows(void)
+{
+    check_rows(0, 4, 5, 7);
+    check_rows(1, 300, 1000, 1000);
+    check_rows(2, 128, 3001, 4000);
+    check_rows(3, 3, WORDS_OF_A_RECORD - 1, WORDS_OF_A_RECORD + 1);
+}
+
+START_TEST(rows_of_a_matrix_travel_as_if_they_lay_together)
+{
+    open_fast();
+    check_all_rows();
+    close_all();
+    evaluators_open(&e);
+    pair_open_slow(&p, &e);
+    check_all_rows();
     close_all();
 }
 END_TEST
@@ -396,6 +489,8 @@ int main(void)
     tcase_add_test(tests, the_sides_may_cut_a_round_into_different_parts);
     tcase_add_test(tests, rounds_larger_than_all_buffers_go_both_ways_at_once);
     tcase_add_test(tests, what_is_queued_leaves_before_the_round_is_run);
+    tcase_add_test(tests, what_came_is_taken_while_more_is_queued);
+    tcase_add_test(tests, rows_of_a_matrix_travel_as_if_they_lay_together);
     tcase_add_test(tests, sessions_have_fast_links_of_their_own);
     tcase_add_test(tests, the_one_that_is_not_called_may_be_either);
     tcase_add_loop_test(tests, a_fast_link_listens_where_it_is_told_to, 0, 2);
