@@ -136,7 +136,7 @@ static enum status multiply_block(struct ring_wide z, const struct block *b, con
             ? ring_gemm_pack_masked(&packed, RING_GEMM_AUTO, b->inner, b->cols, o->right, stride, b->transposed, false)
             : ring_gemm_pack(&packed, RING_GEMM_AUTO, b->inner, b->cols, o->right, stride, b->transposed);
     if (status == STATUS_OK && end)
-        status = ring_gemm_narrow(end, b->out_stride, out, b->out_stride, b->rows, o->left, b->inner, packed);
+        status = ring_gemm_narrow(end, b->out_stride, out, b->out_stride, b->rows, o->left, b->inner, packed, NULL);
     else if (status == STATUS_OK)
         status = ring_gemm(out, b->out_stride, b->rows, o->left, b->inner, packed, RING_GEMM_ADD);
     ring_gemm_close(&packed);
@@ -226,9 +226,16 @@ static enum status attention_open(struct evaluator *e, const struct gate *g, str
             at.add += 2 * score_constant(e, g, a);
             fill_evaluator(e, g, &b, &o);
             status = multiply_block(z, &b, &o, &at);
+            if (status == STATUS_OK)
+                status = evaluator_send(e, g, b.out, b.rows, b.cols, b.out_stride);
         }
     free_operands(&o, left, right);
     return status;
+}
+
+static size_t attention_part(const struct schedule *s, const struct gate *g)
+{
+    return tensor_size(&s->tensor[g->out]) / ((size_t)g->heads.sequences * g->heads.heads);
 }
 
 static uint64_t attention_products(const struct schedule *s, const struct gate *g)
@@ -243,12 +250,14 @@ const struct gate_walks gate_walks_scores = {.name = "scores",
                                              .clear = attention_clear,
                                              .deal = attention_deal,
                                              .open = attention_open,
+                                             .part = attention_part,
                                              .products = attention_products};
 const struct gate_walks gate_walks_context = {.name = "context",
                                               .product = true,
                                               .clear = attention_clear,
                                               .deal = attention_deal,
                                               .open = attention_open,
+                                              .part = attention_part,
                                               .products = attention_products};
 
 /* ---- a mu: one dot product for each sequence, head and query ---- */

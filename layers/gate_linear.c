@@ -99,11 +99,36 @@ static void add_residual(const struct evaluator *e, const struct gate *g, struct
     }
 }
 
+/* Sends parts of the product as they are finished. */
+struct sender {
+    struct evaluator *evaluator;
+    const struct gate *gate;
+    size_t stride;
+    enum status status; /* of the first one that failed */
+};
+
+static void send_part(void *context, size_t row, size_t rows, size_t column, size_t columns)
+{
+    struct sender *s = context;
+    if (s->status == STATUS_OK)
+        s->status = evaluator_send(s->evaluator, s->gate, row * s->stride + column, rows, columns, s->stride);
+}
+
 static enum status linear_open(struct evaluator *e, const struct gate *g, struct ring_wide z, const struct ring_narrow *end)
 {
     const struct tensor *x = &e->schedule->tensor[g->x], *y = &e->schedule->tensor[g->out];
+    struct sender sender = {.evaluator = e, .gate = g, .stride = y->cols};
+    const struct ring_gemm_parts parts = {.columns = SEND_COLUMNS, .ready = send_part, .context = &sender};
     add_residual(e, g, z);
-    return ring_gemm_narrow(end, y->cols, z, y->cols, x->rows, e->tensor[g->x].m, x->cols, e->weight[g->weight].online);
+    const enum status status = ring_gemm_narrow(end, y->cols, z, y->cols, x->rows, e->tensor[g->x].m, x->cols,
+                                                e->weight[g->weight].online, &parts);
+    return status == STATUS_OK ? sender.status : status;
+}
+
+static size_t linear_part(const struct schedule *s, const struct gate *g)
+{
+    const struct tensor *y = &s->tensor[g->out];
+    return gate_least(y->rows, RING_GEMM_BAND) * gate_least(y->cols, SEND_COLUMNS);
 }
 
 static enum status linear_evaluate(struct evaluator *e, const struct gate *g, struct ring_wide z)
@@ -127,6 +152,7 @@ const struct gate_walks gate_walks_linear = {.name = "linear",
                                              .prepare = linear_prepare,
                                              .evaluate = linear_evaluate,
                                              .open = linear_open,
+                                             .part = linear_part,
                                              .products = linear_products};
 const struct gate_walks gate_walks_output = {.name = "output",
                                              .product = true,

@@ -32,16 +32,30 @@ static enum status square_deal(struct dealer *d, const struct gate *g, struct ri
     return STATUS_OK;
 }
 
-static enum status square_open(struct evaluator *e, const struct gate *g, struct ring_wide z, const struct ring_narrow *end)
+static enum status square_evaluate(struct evaluator *e, const struct gate *g, struct ring_wide z)
 {
     const struct share *x = &e->tensor[g->x];
-    ring_square(z, x->m, x->l, evaluator_delta(e), tensor_size(&e->schedule->tensor[g->x]), end);
+    ring_square(z, x->m, x->l, evaluator_delta(e), tensor_size(&e->schedule->tensor[g->x]), NULL);
     return STATUS_OK;
 }
 
-static enum status square_evaluate(struct evaluator *e, const struct gate *g, struct ring_wide z)
+static enum status square_open(struct evaluator *e, const struct gate *g, struct ring_wide z, const struct ring_narrow *end)
 {
-    return square_open(e, g, z, NULL);
+    const struct share *x = &e->tensor[g->x];
+    const size_t n = tensor_size(&e->schedule->tensor[g->x]);
+    enum status status = STATUS_OK;
+    for (size_t at = 0, now; status == STATUS_OK && at < n; at += now) {
+        const struct ring_narrow rest = ring_narrow_at(*end, at);
+        now = gate_least(n - at, SEND_ELEMENTS);
+        ring_square(ring_wide_at(z, at), x->m + at, x->l + at, evaluator_delta(e), now, &rest);
+        status = evaluator_send(e, g, at, 1, now, now);
+    }
+    return status;
+}
+
+static size_t square_part(const struct schedule *s, const struct gate *g)
+{
+    return gate_least(tensor_size(&s->tensor[g->out]), SEND_ELEMENTS);
 }
 
 static enum status square_sum_clear(struct clear_walk *w, const struct gate *g)
@@ -96,6 +110,7 @@ const struct gate_walks gate_walks_square = {.name = "square",
                                              .deal = square_deal,
                                              .evaluate = square_evaluate,
                                              .open = square_open,
+                                             .part = square_part,
                                              .products = two_an_element};
 const struct gate_walks gate_walks_square_sum = {.name = "square sum",
                                                  .product = true,
@@ -186,39 +201,59 @@ static void add_terms(const struct evaluator *e, const struct gate *g, struct ri
     }
 }
 
-/* Without the terms. */
-static void multiply_segments(const struct evaluator *e, const struct gate *g, struct ring_wide z,
-                              const struct ring_narrow *end)
+/* Segments t..t + count, without the terms. */
+static void multiply_segments(const struct evaluator *e, const struct gate *g, const struct segments *seg, size_t t,
+                              size_t count, struct ring_wide z, const struct ring_narrow *end)
 {
-    const struct segments seg = segments_of(e->schedule, g);
     const struct share *x = &e->tensor[g->x], *y = &e->tensor[g->y];
-    for (size_t t = 0; t < seg.count; t++) {
-        const size_t at = t * seg.length;
+    for (const size_t stop = t + count; t < stop; t++) {
+        const size_t at = t * seg->length;
         const struct ring_factor factor =
             evaluator_factor(e, y->m, y->l, right_of(e->schedule, g, t), g->spread == GATE_EACH);
         const struct ring_narrow rest = end ? ring_narrow_at(*end, at) : (struct ring_narrow){0};
-        ring_multiply(ring_wide_at(z, at), x->m + at, x->l + at, &factor, g->negate, seg.length, end ? &rest : NULL);
+        ring_multiply(ring_wide_at(z, at), x->m + at, x->l + at, &factor, g->negate, seg->length, end ? &rest : NULL);
     }
 }
 
 static enum status multiply_evaluate(struct evaluator *e, const struct gate *g, struct ring_wide z)
 {
-    multiply_segments(e, g, z, NULL);
+    const struct segments seg = segments_of(e->schedule, g);
+    multiply_segments(e, g, &seg, 0, seg.count, z, NULL);
     add_terms(e, g, z);
     return STATUS_OK;
 }
 
+/* Whole segments; small gates, those that add something, in one part. */
+static size_t segments_together(const struct segments *seg, const struct gate *g)
+{
+    const size_t most = seg->length < SEND_ELEMENTS ? SEND_ELEMENTS / seg->length : 1;
+    return g->add == SCHEDULE_NONE ? gate_least(seg->count, most) : seg->count;
+}
+
+static size_t multiply_part(const struct schedule *s, const struct gate *g)
+{
+    const struct segments seg = segments_of(s, g);
+    return segments_together(&seg, g) * seg.length;
+}
+
 static enum status multiply_open(struct evaluator *e, const struct gate *g, struct ring_wide z, const struct ring_narrow *end)
 {
+    const struct segments seg = segments_of(e->schedule, g);
+    const size_t n = seg.count * seg.length;
     struct ring_narrow with_constant = *end;
-    if (g->add != SCHEDULE_NONE) { /* small ones only: the steps of an inverse */
-        const enum status status = multiply_evaluate(e, g, z);
-        ring_narrow(end, z, tensor_size(&e->schedule->tensor[g->out]));
-        return status;
+    enum status status = STATUS_OK;
+    if (g->add != SCHEDULE_NONE) { /* the steps of an inverse */
+        status = multiply_evaluate(e, g, z);
+        ring_narrow(end, z, n);
+        return status == STATUS_OK ? evaluator_send(e, g, 0, 1, n, n) : status;
     }
     with_constant.add += (ring_u128)(ring_i128)(evaluator_delta(e) * g->constant);
-    multiply_segments(e, g, z, &with_constant);
-    return STATUS_OK;
+    for (size_t t = 0, now; status == STATUS_OK && t < seg.count; t += now) {
+        now = gate_least(seg.count - t, segments_together(&seg, g));
+        multiply_segments(e, g, &seg, t, now, z, &with_constant);
+        status = evaluator_send(e, g, t * seg.length, 1, now * seg.length, now * seg.length);
+    }
+    return status;
 }
 
 const struct gate_walks gate_walks_multiply = {.name = "multiply",
@@ -227,4 +262,5 @@ const struct gate_walks gate_walks_multiply = {.name = "multiply",
                                                .deal = multiply_deal,
                                                .evaluate = multiply_evaluate,
                                                .open = multiply_open,
+                                               .part = multiply_part,
                                                .products = two_an_element};

@@ -23,10 +23,12 @@ struct gate_walks {
     enum status (*prepare)(struct evaluator *evaluator, const struct gate *gate, struct ring_wide u);
     /* P_i: z_i, starting from g_i or u_i in z. NULL where there is only the next one: no table index is taken of such gates. */
     enum status (*evaluate)(struct evaluator *evaluator, const struct gate *gate, struct ring_wide z);
-    /* P_i: evaluate and ring_narrow in one pass, where there is such a pass: z is not needed afterwards, and may not have
-     * been formed. NULL: one after the other. */
+    /* P_i: evaluate, ring_narrow and evaluator_send in one pass, where there is such a pass: z is not needed afterwards, and may
+     * not have been formed. NULL, and for gates with a table: one after the other. */
     enum status (*open)(struct evaluator *evaluator, const struct gate *gate, struct ring_wide z,
                         const struct ring_narrow *end);
+    /* Elements of the largest part that it sends. */
+    size_t (*part)(const struct schedule *schedule, const struct gate *gate);
     /* Local gates: the same public linear map for m, l and clear integers. STATUS_RANGE if it does not fit. */
     enum status (*local)(const struct schedule *schedule, const struct gate *gate, int64_t *out, const int64_t *in);
     /* Ring multiplications of one evaluator online. */
@@ -47,6 +49,21 @@ void evaluator_stream_product(const struct evaluator *evaluator, uint32_t gate, 
 void evaluator_release(struct evaluator *evaluator, uint32_t gate);
 /* The same for what hides them only: the masks wait for evaluator_clear, so that nobody waits for their wiping. */
 void evaluator_release_masked(struct evaluator *evaluator, uint32_t gate);
+
+/* Elements of an opening that are sent when they are ready, while the rest is computed; of a matrix, columns of a strip. Part of the
+ * protocol: it fixes the order in which elements travel. */
+#define SEND_ELEMENTS ((size_t)1 << 15)
+#define SEND_COLUMNS 384
+
+/* Queues a part of the gate's message t for the other evaluator: [rows][columns] from element `at` on, rows stride apart. All of t once, in an order that
+ * depends on the schedule alone. Nothing in the fixed-point walk. */
+enum status evaluator_send(struct evaluator *evaluator, const struct gate *gate, size_t at, size_t rows, size_t columns,
+                           size_t stride);
+
+static inline size_t gate_least(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
 
 /* delta_i: 1 for P1, 0 for P2. */
 static inline int64_t evaluator_delta(const struct evaluator *e)

@@ -60,6 +60,8 @@ struct cost {
 };
 void walk_count_gate(const struct schedule *schedule, const struct gate *gate, struct cost *cost);
 void walk_count(const struct schedule *schedule, struct cost *cost);
+/* Bytes of an opening that may leave together while the gate computes on: all of them for gates that send at their end. */
+uint64_t walk_count_part(const struct schedule *schedule, const struct gate *gate);
 
 /* ---- offline: P0 ---- */
 
@@ -148,7 +150,8 @@ struct evaluator {
     /* Online: load what was kept; exchange openings with the other evaluator. */
     enum status (*load)(void *context, uint32_t gate, enum part part, void *data, size_t bytes);
     enum status (*queue)(void *context, const void *send, void *receive, size_t bytes);
-    enum status (*queue_sum)(void *context, uint64_t *values, size_t count); /* the peer's are added to values */
+    /* values [rows][columns], rows stride apart; the peer's are added to them. It may be sent at once. */
+    enum status (*queue_sum)(void *context, uint64_t *values, size_t rows, size_t columns, size_t stride);
     enum status (*exchange)(void *context, uint32_t round);
     void *context;
 };

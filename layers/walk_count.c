@@ -35,6 +35,13 @@ void walk_count_gate(const struct schedule *s, const struct gate *g, struct cost
     c->offline_bytes = c->offline_p1 + c->offline_p2;
 }
 
+uint64_t walk_count_part(const struct schedule *s, const struct gate *g)
+{
+    const struct gate_walks *walks = gate_walks(g->kind);
+    const bool whole = !walks->open || g->index != SCHEDULE_NONE || g->lookup != SCHEDULE_NONE;
+    return (whole ? tensor_size(&s->tensor[g->out]) : walks->part(s, g)) * RING_WIRE_BYTES;
+}
+
 void walk_count(const struct schedule *s, struct cost *c)
 {
     memset(c, 0, sizeof *c);

@@ -158,44 +158,51 @@ static enum status queue_index(struct online *o, uint32_t number, struct ring_wi
     return e->clear ? STATUS_OK : e->queue(e->context, d, peer, l->count * sizeof *d);
 }
 
-/* From the operands to t: in one pass if the gate has one, and nothing else is made of z. */
-static enum status make_opening(struct online *o, uint32_t number, struct ring_wide z, size_t n)
+enum status evaluator_send(struct evaluator *e, const struct gate *g, size_t at, size_t rows, size_t columns,
+                           size_t stride)
+{
+    if (e->clear)
+        return STATUS_OK;
+    walk_profile_compute(e->profile, (uint32_t)(g - e->schedule->gate));
+    const enum status status =
+        e->queue_sum(e->context, (uint64_t *)e->tensor[g->out].m + at, rows, columns, stride);
+    walk_profile_wait(e->profile, g->round); /* what was queued may be sealed and sent at once */
+    return status;
+}
+
+/* One after the other: z, what is made of it, t, what joins it, and all of it is queued. */
+static enum status open_in_steps(struct online *o, uint32_t number, struct ring_wide z, size_t n,
+                                 const struct ring_narrow *end)
+{
+    struct evaluator *e = o->e;
+    const struct gate *g = &e->schedule->gate[number];
+    uint64_t *after = NULL;
+    enum status status = gate_walks(g->kind)->evaluate(e, g, z);
+    if (status == STATUS_OK)
+        status = queue_index(o, number, z);
+    if (status == STATUS_OK)
+        status = after_shift(o, g, &after, n);
+    if (status == STATUS_OK)
+        ring_narrow(end, z, n);
+    for (size_t i = 0; status == STATUS_OK && after && i < n; i++)
+        end->t[i] += after[i];
+    pool_give(after, n * sizeof *after);
+    return status == STATUS_OK ? evaluator_send(e, g, 0, 1, n, n) : status;
+}
+
+static enum status open_product(struct online *o, uint32_t number, struct ring_wide z, size_t n)
 {
     struct evaluator *e = o->e;
     const struct gate *g = &e->schedule->gate[number];
     const struct gate_walks *walks = gate_walks(g->kind);
     const struct share *out = &e->tensor[g->out];
+    const enum status status = make_output(e, g, n);
     const struct ring_narrow end = opening_end((uint64_t *)out->m, out->l, schedule_shift(g), e->party);
-    if (walks->open && g->index == SCHEDULE_NONE)
-        return walks->open(e, g, z, &end);
-    enum status status = walks->evaluate(e, g, z);
-    if (status == STATUS_OK)
-        status = queue_index(o, number, z);
-    if (status == STATUS_OK)
-        ring_narrow(&end, z, n);
-    return status;
-}
-
-static enum status queue_opening(struct online *o, uint32_t number, struct ring_wide z, size_t n)
-{
-    struct evaluator *e = o->e;
-    const struct gate *g = &e->schedule->gate[number];
-    uint64_t *after = NULL;
-    enum status status = make_output(e, g, n);
-    if (status == STATUS_OK)
-        status = make_opening(o, number, z, n);
-    if (status == STATUS_OK)
-        status = after_shift(o, g, &after, n);
-    uint64_t *t = (uint64_t *)e->tensor[g->out].m;
-    for (size_t i = 0; status == STATUS_OK && after && i < n; i++)
-        t[i] += after[i];
-    pool_give(after, n * sizeof *after);
-    if (status != STATUS_OK || e->clear)
+    if (status != STATUS_OK)
         return status;
-    walk_profile_compute(e->profile, number);
-    status = e->queue_sum(e->context, t, n);
-    walk_profile_wait(e->profile, g->round); /* what was queued may be sealed and sent at once */
-    return status;
+    if (walks->open && g->index == SCHEDULE_NONE && g->lookup == SCHEDULE_NONE)
+        return walks->open(e, g, z, &end);
+    return open_in_steps(o, number, z, n, &end);
 }
 
 static enum status give_output(struct online *o, const struct gate *g, struct ring_wide z, size_t n)
@@ -214,7 +221,7 @@ static enum status open_gate(struct online *o, uint32_t number)
     void *data = NULL;
     enum status status = start_product(o, number, n, &data);
     if (status == STATUS_OK)
-        status = g->emits ? queue_opening(o, number, wide_view(data, n), n)
+        status = g->emits ? open_product(o, number, wide_view(data, n), n)
                           : give_output(o, g, wide_view(data, n), n);
     /* What was dealt waits for evaluator_clear, so that nobody waits for its wiping. */
     if (data != e->product[number])

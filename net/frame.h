@@ -1,7 +1,7 @@
 /* Frames: a 64-byte header part and the payload, and lists of them.
  *
  *     offset  0  "TREF"            magic
- *             4  version           2
+ *             4  version           3
  *             5  kind              enum net_kind
  *             6  0 0               reserved, checked to be zero
  *             8  session           16 bytes
@@ -26,7 +26,7 @@
 #include "net/net.h"
 
 #define NET_HEADER_BYTES 64
-#define NET_VERSION 2
+#define NET_VERSION 3
 #define NET_PIECE ((size_t)512 << 10)
 
 struct net_header {

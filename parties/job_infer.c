@@ -31,10 +31,10 @@ static enum status queue_index(void *context, const void *send, void *receive, s
     return net_round_queue(&o->round, send, receive, bytes);
 }
 
-static enum status queue_sum(void *context, uint64_t *values, size_t count)
+static enum status queue_sum(void *context, uint64_t *values, size_t rows, size_t columns, size_t stride)
 {
     struct online *o = context;
-    return net_round_queue_sum(&o->round, values, count);
+    return net_round_queue_sums(&o->round, values, rows, columns, stride);
 }
 
 /* The next round after this one in which something is opened: what is queued for it may leave before it is run. */

@@ -10,12 +10,13 @@
 static struct model model;
 static struct student student;
 
-static void start(void)
+enum { SAMPLES = 16, LONGEST = 160 };
+
+/* A random model, calibrated with texts of up to so many tokens. */
+static void make(struct model_config c, uint32_t longest)
 {
-    struct model_config c = {
-        .hidden = 16, .layers = 2, .heads = 2, .ffn = 24, .vocabulary = 50, .positions = 16};
-    uint32_t id[16][16];
-    struct sample sample[16];
+    static uint32_t id[SAMPLES][LONGEST];
+    struct sample sample[SAMPLES];
     c.types = 1;
     c.labels = 2;
     c.layer_norm_eps = 1e-12f;
@@ -27,11 +28,28 @@ static void start(void)
     strcpy(c.label[1], "yes");
     three_seed(61);
     ck_ok(random_model_make(&model, &c, 1));
-    for (uint32_t i = 0; i < 16; i++) {
-        student_random_text(&model, id[i], 16);
-        sample[i] = (struct sample){id[i], NULL, 2 + i % 15};
+    for (uint32_t i = 0; i < SAMPLES; i++) {
+        student_random_text(&model, id[i], longest);
+        sample[i] = (struct sample){id[i], NULL, 2 + i * (longest - 2) / (SAMPLES - 1)};
     }
-    student_calibrate(&student, &model, sample, 16);
+    student_calibrate(&student, &model, sample, SAMPLES);
+}
+
+static void start(void)
+{
+    make(
+        (struct model_config){
+            .hidden = 16, .layers = 2, .heads = 2, .ffn = 24, .vocabulary = 50, .positions = 16},
+        16);
+}
+
+/* Rows and columns beyond one part's. */
+static void start_large(void)
+{
+    make(
+        (struct model_config){
+            .hidden = 400, .layers = 2, .heads = 2, .ffn = 450, .vocabulary = 50, .positions = LONGEST},
+        LONGEST);
 }
 
 static void stop(void)
@@ -48,7 +66,7 @@ static const struct {
 /* A text for every sequence of the batch, and a run. */
 static void run(uint32_t bucket, uint32_t batch, enum tune tune)
 {
-    uint32_t id[4][16];
+    uint32_t id[4][LONGEST];
     struct sample text[4];
     double logits[8];
     student_compile(&student, bucket, batch, tune);
@@ -119,6 +137,51 @@ START_TEST(every_round_sends_what_is_counted_for_its_gates)
 }
 END_TEST
 
+static void check_parts(void)
+{
+    const struct schedule *s = &student.schedule;
+    for (uint32_t r = 0; r < s->rounds; r++) {
+        uint64_t largest = 0;
+        for (uint32_t i = 0; i < s->gates; i++) {
+            const uint64_t part = walk_count_part(s, &s->gate[i]);
+            if (s->gate[i].round == r && s->gate[i].emits && part > largest)
+                largest = part;
+        }
+        ck_assert_uint_eq(student.three.party[1].round_part[r], largest);
+        ck_assert_uint_eq(student.three.party[2].round_part[r], largest);
+    }
+}
+
+START_TEST(parts_are_as_large_as_counted)
+{
+    for (size_t k = 0; k < sizeof shapes / sizeof *shapes; k++) {
+        run(shapes[k].bucket, shapes[k].batch, shapes[k].tune);
+        check_parts();
+    }
+}
+END_TEST
+
+/* What is put together from parts is what it is in one piece: the fixed-point walk sends nothing. */
+START_TEST(openings_of_many_parts_are_put_together_again)
+{
+    uint32_t id[LONGEST];
+    double private[2], fixed[2];
+    const struct sample text = {id, NULL, LONGEST - 3};
+    uint64_t cut = 0;
+    student_compile(&student, LONGEST, 1, TUNE_WAN);
+    student_random_text(&model, id, LONGEST);
+    student_embed(&student, &text);
+    student_private(&student, private);
+    student_fixed(&student, fixed);
+    for (int i = 0; i < 2; i++)
+        ck_assert_double_eq_tol(private[i], fixed[i], 0.02);
+    check_parts();
+    for (uint32_t r = 0; r < student.schedule.rounds; r++)
+        cut += student.three.party[1].round_part[r] < student.three.party[1].round_sent[r] / 2;
+    ck_assert_uint_ge(cut, 6);
+}
+END_TEST
+
 START_TEST(openings_are_eight_bytes_and_indices_two)
 {
     const struct schedule *s = &student.schedule;
@@ -175,10 +238,16 @@ int main(void)
     tcase_add_test(tests, totals_equal_what_a_run_moves);
     tcase_add_test(tests, every_gate_moves_what_is_counted_for_it);
     tcase_add_test(tests, every_round_sends_what_is_counted_for_its_gates);
+    tcase_add_test(tests, parts_are_as_large_as_counted);
     tcase_add_test(tests, openings_are_eight_bytes_and_indices_two);
     tcase_add_test(tests, rounds_do_not_depend_on_the_bucket_or_the_batch);
     tcase_add_test(tests, a_block_opens_what_its_table_says);
     suite_add_tcase(suite, tests);
+    TCase *large = tcase_create("large");
+    tcase_set_timeout(large, 240);
+    tcase_add_checked_fixture(large, start_large, stop);
+    tcase_add_test(large, openings_of_many_parts_are_put_together_again);
+    suite_add_tcase(suite, large);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);
     const int failed = srunner_ntests_failed(runner);

@@ -127,8 +127,8 @@ void three_open(struct three *t, const struct schedule *s, const int64_t *const 
         q->kept = zeroed(s->gates, sizeof *q->kept);
         q->dealt_bytes = zeroed(s->gates, sizeof *q->dealt_bytes);
         q->kept_bytes = zeroed(s->gates, sizeof *q->kept_bytes);
-        q->queue = zeroed(2 * (size_t)s->gates, sizeof *q->queue);
         q->round_sent = zeroed(s->rounds + 1, sizeof *q->round_sent);
+        q->round_part = zeroed(s->rounds + 1, sizeof *q->round_part);
     }
 }
 
@@ -184,6 +184,7 @@ void three_close(struct three *t)
         free(q->kept_bytes);
         free(q->queue);
         free(q->round_sent);
+        free(q->round_part);
     }
     for (int p = 0; p < 3; p++) {
         for (uint32_t i = 0; i < t->schedule.weights; i++) {
@@ -254,17 +255,29 @@ static enum status load(void *context, uint32_t gate, enum part part, void *data
     return take(&p->kept[gate][part], data, bytes);
 }
 
+static void put(struct three_party *p, struct three_queued one)
+{
+    if (p->queued == p->capacity) {
+        p->capacity = 2 * p->capacity + 64;
+        p->queue = realloc(p->queue, p->capacity * sizeof *p->queue);
+        ck_must(p->queue, "out of memory");
+    }
+    p->queue[p->queued++] = one;
+}
+
 static enum status queue(void *context, const void *send, void *data, size_t bytes)
 {
-    struct three_party *p = context;
-    p->queue[p->queued++] = (struct three_queued){send, data, bytes, NULL};
+    put(context, (struct three_queued){send, data, bytes, NULL});
     return STATUS_OK;
 }
 
-static enum status queue_sum(void *context, uint64_t *values, size_t count)
+static enum status queue_sum(void *context, uint64_t *values, size_t rows, size_t columns, size_t stride)
 {
     struct three_party *p = context;
-    p->queue[p->queued++] = (struct three_queued){values, values, count * sizeof *values, values};
+    const size_t bytes = rows * columns * sizeof *values;
+    p->largest = bytes > p->largest ? bytes : p->largest;
+    for (size_t row = 0; row < rows; row++, values += stride)
+        put(p, (struct three_queued){values, values, columns * sizeof *values, values});
     return STATUS_OK;
 }
 
@@ -318,6 +331,8 @@ static enum status exchange(void *context, uint32_t round)
         for (int i = 1; i < 3; i++) {
             t->party[i].arrived = false;
             t->party[i].queued = 0;
+            t->party[i].round_part[round] = t->party[i].largest;
+            t->party[i].largest = 0;
             t->party[i].rounds++;
         }
         t->generation++;

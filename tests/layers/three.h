@@ -68,11 +68,13 @@ struct three_party {
         size_t bytes;
         uint64_t *sum; /* both ends are added up in place */
     } * queue;
-    size_t queued;
+    size_t queued, capacity;
     bool arrived;
     uint32_t rounds;      /* exchanges run */
     uint64_t sent;        /* bytes to the other evaluator */
     uint64_t *round_sent; /* [rounds of the schedule] */
+    uint64_t *round_part; /* the largest sum that was queued at once */
+    size_t largest;
     const struct ring_wide *input;
     uint32_t *output;
     enum status status;
