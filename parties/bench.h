@@ -10,7 +10,8 @@
  *      "kinds":   [{"name", "gates", "gemm_ms", "other_ms", "wait_ms", "bytes", "products"}]      by kind of gate
  *      "layers":  the same by layer
  *      "steps":   the same by round, in their order
- *      "links":   [{"name", "rate", "delay_ms", "ms", "predicted_ms", "measured_over_predicted"}]
+ *      "links":   [{"name", "rate", "delay_ms", "ms", "predicted_ms", "measured_over_predicted",
+ *                   "overlapped_ms", "measured_over_overlapped"}]
  *      "online_over_float", "offline_over_online"}
  *
  * Times are wall clock: medians of runs, or the split of the run with the median online time, of both
@@ -52,6 +53,12 @@ STATUS_MUST_USE enum status bench_measure(struct bench *bench, json_t *report);
 /* The parts. Each adds its fields. */
 STATUS_MUST_USE enum status bench_float(struct bench *bench, json_t *report);
 STATUS_MUST_USE enum status bench_private(struct bench *bench, json_t *report);
+/* Online milliseconds behind a slower line: those on plain loopback, the bytes of one direction at the rate, and one delay a round. */
+double bench_predict(const struct bench *bench, const struct local_links *links, double loopback_ms);
+/* How much of that passes at the same time: what the line sends of a round while the rest of it is computed. From the times of each
+ * gate on plain loopback, the bytes as counted, and the parts in which they are sent (walk_count_part). */
+double bench_hidden(const struct bench *bench, const struct local_links *links,
+                    const struct walk_profile profile[2]);
 /* The split of one run: kinds, layers and steps. */
 STATUS_MUST_USE enum status bench_split(const struct bench *bench, const struct walk_profile profile[2],
                                         json_t *report);

@@ -18,7 +18,8 @@ static const struct series time_series[] = {{"gemm_ms", "products (GEMM)", "#2b6
                                             {"wait_ms", "sending and waiting", "#ed8936"}};
 static const struct series byte_series[] = {{"bytes", "bytes each way", "#38a169"}};
 static const struct series rate_series[] = {{"gmacs", "G multiply-adds a second", "#2b6cb0"}};
-static const struct series link_series[] = {{"predicted_ms", "predicted", "#a0aec0"},
+static const struct series link_series[] = {{"predicted_ms", "compute + bytes + delays", "#a0aec0"},
+                                            {"overlapped_ms", "less what overlaps", "#718096"},
                                             {"ms", "measured", "#2b6cb0"}};
 
 static double number(const json_t *object, const char *field)
@@ -220,7 +221,7 @@ void bench_page(FILE *out, const json_t *r)
     put_bars(out, "Bytes by kind of gate", kinds, byte_series, 1, true);
     put_bars(out, "Rates of products, ring and float", json_object_get(r, "gemm"), rate_series, 1, true);
     if (json_array_size(links) > 0)
-        put_bars(out, "Shaped links: online milliseconds, predicted and measured", links, link_series, 2,
+        put_bars(out, "Shaped links: online milliseconds, predicted and measured", links, link_series, 3,
                  false);
     fputs("</body></html>\n", out);
 }

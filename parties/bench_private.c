@@ -169,14 +169,6 @@ static void report_online(const struct bench *b, struct measured *m, json_t *rep
 
 /* ---- behind slower links ---- */
 
-/* The bytes of one direction at the rate, and one delay a round, come on top of what plain loopback takes. */
-static double predict(const struct bench *b, const struct bench_link *link, double loopback_ms)
-{
-    const double bits = 8 * (double)b->cost.online_bytes;
-    return loopback_ms + (link->links.rate > 0 ? 1e3 * bits / link->links.rate : 0) +
-           (double)b->cost.rounds * link->links.delay_ms;
-}
-
 static enum status measure_link(struct bench *b, struct measured *m, int number, uint64_t store_bytes,
                                 json_t *list)
 {
@@ -188,11 +180,14 @@ static enum status measure_link(struct bench *b, struct measured *m, int number,
         status = run_inferences(b, m, &t, b->runs);
     if (status == STATUS_OK) {
         const double ms = rates_median(t.online, (size_t)t.runs);
-        const double predicted = predict(b, link, rates_median(m->trial.online, (size_t)m->trial.runs));
-        json_array_append_new(list, json_pack("{s:s, s:f, s:f, s:f, s:f, s:f}", "name", link->name, "rate",
-                                              link->links.rate, "delay_ms", link->links.delay_ms, "ms", ms,
-                                              "predicted_ms", predicted, "measured_over_predicted",
-                                              ms / predicted));
+        const double loopback = rates_median(m->trial.online, (size_t)m->trial.runs),
+                     predicted = bench_predict(b, &link->links, loopback),
+                     overlapped = predicted - bench_hidden(b, &link->links, m->trial.profile);
+        json_array_append_new(list, json_pack("{s:s, s:f, s:f, s:f, s:f, s:f, s:f, s:f}", "name", link->name,
+                                              "rate", link->links.rate, "delay_ms", link->links.delay_ms,
+                                              "ms", ms, "predicted_ms", predicted, "measured_over_predicted",
+                                              ms / predicted, "overlapped_ms", overlapped,
+                                              "measured_over_overlapped", ms / overlapped));
     }
     trial_clear(&t);
     return status;

@@ -93,12 +93,13 @@ static void print_links(const json_t *list)
     size_t i;
     if (json_array_size(list) == 0)
         return;
-    printf("\n%-10s %12s %10s %14s %14s %10s\n", "link", "Mbit/s", "delay ms", "predicted ms", "measured ms",
-           "quotient");
+    printf("\n%-10s %12s %10s %14s %14s %10s %14s %10s\n", "link", "Mbit/s", "delay ms", "measured ms", "predicted ms",
+           "quotient", "overlapped ms", "quotient");
     json_array_foreach(list, i, link)
-        printf("%-10s %12.0f %10.1f %14.1f %14.1f %10.2f\n", text(link, "name"), number(link, "rate") / 1e6,
-               number(link, "delay_ms"), number(link, "predicted_ms"), number(link, "ms"),
-               number(link, "measured_over_predicted"));
+        printf("%-10s %12.0f %10.1f %14.1f %14.1f %10.2f %14.1f %10.2f\n", text(link, "name"),
+               number(link, "rate") / 1e6, number(link, "delay_ms"), number(link, "ms"),
+               number(link, "predicted_ms"), number(link, "measured_over_predicted"),
+               number(link, "overlapped_ms"), number(link, "measured_over_overlapped"));
 }
 
 void bench_table(const json_t *r)

@@ -206,6 +206,13 @@ START_TEST(a_shaped_link_takes_at_least_what_its_bytes_and_rounds_do)
     ck_assert_double_eq_tol(predicted, line + number("online.ms"), 1e-3);
     ck_assert_double_eq_tol(json_number_value(at(link, "measured_over_predicted")), measured / predicted,
                             1e-3);
+    /* What computing and the line do at the same time is no more than either of them. */
+    const double overlapped = json_number_value(at(link, "overlapped_ms")),
+                 both = number("online.compute_ms") < line ? number("online.compute_ms") : line;
+    ck_assert_double_le(overlapped, predicted + 1e-3);
+    ck_assert_double_ge(overlapped, predicted - both - 1e-3);
+    ck_assert_double_eq_tol(json_number_value(at(link, "measured_over_overlapped")), measured / overlapped,
+                            1e-3);
 }
 END_TEST
 
