@@ -21,7 +21,8 @@ struct gate_walks {
     enum status (*deal)(struct dealer *dealer, const struct gate *gate, struct ring_wide g);
     /* P_i: g_i becomes u_i. NULL where nothing is static. */
     enum status (*prepare)(struct evaluator *evaluator, const struct gate *gate, struct ring_wide u);
-    /* P_i: z_i, starting from g_i or u_i in z. NULL where there is only the next one: no table index is taken of such gates. */
+    /* P_i: z_i, starting from g_i or u_i in z. NULL where there is only the next one: no table index is taken of
+     * such gates, and no table entry joins them. */
     enum status (*evaluate)(struct evaluator *evaluator, const struct gate *gate, struct ring_wide z);
     /* P_i: evaluate, ring_narrow and evaluator_send in one pass, where there is such a pass: z is not needed afterwards, and may
      * not have been formed. NULL, and for gates with a table: one after the other. */
@@ -50,9 +51,9 @@ void evaluator_release(struct evaluator *evaluator, uint32_t gate);
 /* The same for what hides them only: the masks wait for evaluator_clear, so that nobody waits for their wiping. */
 void evaluator_release_masked(struct evaluator *evaluator, uint32_t gate);
 
-/* Elements of an opening that are sent when they are ready, while the rest is computed; of a matrix, columns of a strip. Part of the
- * protocol: it fixes the order in which elements travel. */
+/* Elements of an opening that are sent when they are ready, while the rest is computed. */
 #define SEND_ELEMENTS ((size_t)1 << 15)
+/* Of a matrix, columns of a strip: part of the protocol, since it fixes the order in which elements travel. */
 #define SEND_COLUMNS 384
 
 /* Queues a part of the gate's message t for the other evaluator: [rows][columns] from element `at` on, rows stride apart. All of t once, in an order that

@@ -71,7 +71,8 @@ STATUS_MUST_USE enum status ring_gemm(struct ring_wide c, size_t ldc, size_t m, 
 
 /* Who wants parts of a product while the rest is still computed. Parts come in the same order from every kernel and any number of
  * threads: bands of RING_GEMM_BAND rows, and of each band strips of so many columns; the last ones may be smaller. How early they
- * come is up to the kernel; ready is called by the thread that asked for the product. */
+ * come is up to the kernel; ready is called by the thread that asked for the product. Evaluators send parts in this order, so
+ * the band belongs to the protocol (doc/protocol.md, section 8). */
 #define RING_GEMM_BAND 128
 struct ring_gemm_parts {
     size_t columns;

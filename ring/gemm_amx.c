@@ -17,6 +17,7 @@
  * deeper is added to C in further rounds. A unit is one such block against one column of tiles of B. */
 #define BLOCK 8
 #define A_BYTES ((size_t)800 << 10)
+_Static_assert(BLOCK * SIDE == RING_GEMM_BAND, "a unit has no more rows than a band");
 
 struct product {
     struct ring_wide c;
@@ -128,10 +129,12 @@ static void unit(const struct product *p, const struct round *r, struct gemm_amx
 }
 
 /* The column of tiles after those that end with the strip in which this one begins, if somebody waits for it and it is finished
- * here. */
+ * here: rows of one unit, that are a whole band. */
 static size_t strip_end(const struct product *p, const struct round *r, size_t tile)
 {
-    if (p->progress == NULL || r->rows > p->block || r->step + r->steps < p->steps)
+    const size_t row = r->row * SIDE, end = gemm_min(row + r->rows * SIDE, p->m);
+    if (p->progress == NULL || r->rows > p->block || r->step + r->steps < p->steps || row % RING_GEMM_BAND != 0 ||
+        end < gemm_min(row + RING_GEMM_BAND, p->m))
         return p->column_tiles;
     return gemm_blocks(gemm_progress_strip(p->progress, tile * SIDE), SIDE);
 }

@@ -1,4 +1,4 @@
-/* Parts of a product that somebody waits for: in order, finished, and all of them, from every kernel. */
+/* Parts of a product, from every kernel that runs here. */
 #include <check.h>
 #include <stdlib.h>
 #include <string.h>
@@ -6,72 +6,15 @@
 
 #include "ring/gemm.h"
 #include "ring/threads.h"
-#include "tests/ring/gemm_problem.h"
+#include "tests/ring/gemm_parts.h"
 
-/* What is told, and what should be. */
-struct listener {
-    size_t m, n, strip;
-    size_t row, column; /* where the next part begins */
-    const uint64_t *t, *wanted;
-    size_t ldt;
-};
-
-static size_t least(size_t a, size_t b)
-{
-    return a < b ? a : b;
-}
-
-static void hear(void *context, size_t row, size_t rows, size_t column, size_t columns)
-{
-    struct listener *l = context;
-    ck_assert_uint_lt(l->row, l->m);
-    ck_assert_uint_eq(row, l->row);
-    ck_assert_uint_eq(column, l->column);
-    ck_assert_uint_eq(rows, least(RING_GEMM_BAND, l->m - row));
-    ck_assert_uint_eq(columns, least(l->strip, l->n - column));
-    for (size_t i = row; i < row + rows; i++)
-        if (memcmp(l->t + i * l->ldt + column, l->wanted + i * l->ldt + column, columns * sizeof *l->t) != 0)
-            ck_abort_msg("row %zu of the part at (%zu, %zu) is not finished", i, row, column);
-    l->column += columns;
-    if (l->column == l->n) {
-        l->column = 0;
-        l->row += rows;
-    }
-}
-
-static uint64_t *words(size_t n)
-{
-    uint64_t *out = malloc((n + 1) * sizeof *out);
-    ck_assert_ptr_nonnull(out);
-    for (size_t i = 0; i < n; i++)
-        out[i] = random_word();
-    return out;
-}
-
-static void check_parts(enum ring_gemm_kernel kernel, size_t m, size_t k, size_t n, size_t strip)
+static void check_kernel(enum ring_gemm_kernel kernel, size_t m, size_t k, size_t n, size_t strip)
 {
     const struct problem p = problem_make(m, k, n, masked, masked);
-    const size_t ldt = n + 3, ldc = n + 5;
-    struct ring_wide c[2] = {wide_make(m * ldc), wide_make(m * ldc)};
-    memcpy(c[1].lo, c[0].lo, m * ldc * sizeof *c[0].lo);
-    memcpy(c[1].hi, c[0].hi, m * ldc * sizeof *c[0].hi);
-    uint64_t *t = words(m * ldt), *wanted = words(m * ldt), *mask = words(m * ldt);
-    struct ring_narrow end = {wanted, (int64_t *)mask, random_word(), 12};
     struct ring_gemm_matrix *b = NULL;
     ck_assert_int_eq(ring_gemm_pack_masked(&b, kernel, k, n, p.b, p.ldb, p.transposed, false), STATUS_OK);
-    ck_assert_int_eq(ring_gemm_narrow(&end, ldt, c[0], ldc, m, p.a, p.lda, b, NULL), STATUS_OK);
-    struct listener l = {.m = m, .n = n, .strip = strip, .t = t, .wanted = wanted, .ldt = ldt};
-    const struct ring_gemm_parts parts = {.columns = strip, .ready = hear, .context = &l};
-    end.t = t;
-    ck_assert_int_eq(ring_gemm_narrow(&end, ldt, c[1], ldc, m, p.a, p.lda, b, &parts), STATUS_OK);
-    ck_assert_uint_eq(l.row, n > 0 ? m : 0);
-    ck_assert_uint_eq(l.column, 0);
+    check_parts(&p, b, strip);
     ring_gemm_close(&b);
-    wide_free(c[0]);
-    wide_free(c[1]);
-    free(t);
-    free(wanted);
-    free(mask);
     free(p.a);
     free(p.b);
 }
@@ -88,8 +31,8 @@ START_TEST(parts_are_finished_and_in_order)
     for (int kernel = RING_GEMM_AUTO + 1; kernel < RING_GEMM_KERNELS; kernel++)
         for (size_t i = 0;
              ring_gemm_available((enum ring_gemm_kernel)kernel) && i < sizeof shapes / sizeof *shapes; i++)
-            check_parts((enum ring_gemm_kernel)kernel, shapes[i].m, shapes[i].k, shapes[i].n,
-                        shapes[i].strip);
+            check_kernel((enum ring_gemm_kernel)kernel, shapes[i].m, shapes[i].k, shapes[i].n,
+                         shapes[i].strip);
 }
 END_TEST
 
@@ -100,8 +43,8 @@ START_TEST(the_order_does_not_depend_on_the_number_of_threads)
         threads_set(threads);
         for (int kernel = RING_GEMM_AUTO + 1; kernel < RING_GEMM_KERNELS; kernel++)
             if (ring_gemm_available((enum ring_gemm_kernel)kernel)) {
-                check_parts((enum ring_gemm_kernel)kernel, 100, 300, 700, 96);
-                check_parts((enum ring_gemm_kernel)kernel, 700, 300, 100, 40);
+                check_kernel((enum ring_gemm_kernel)kernel, 100, 300, 700, 96);
+                check_kernel((enum ring_gemm_kernel)kernel, 700, 300, 100, 40);
             }
     }
     threads_set(1);
@@ -125,7 +68,7 @@ START_TEST(the_watch_leaves_out_who_is_told)
     double inside = 0, outside = 0;
     const struct problem p = problem_make(4, 64, 64, masked, masked);
     struct ring_wide c = wide_make(4 * 64);
-    uint64_t *t = words(4 * 64), *mask = words(4 * 64);
+    uint64_t *t = random_words(4 * 64), *mask = random_words(4 * 64);
     const struct ring_narrow end = {t, (int64_t *)mask, 0, 12};
     const struct ring_gemm_parts parts = {.columns = 32, .ready = dawdle};
     struct ring_gemm_matrix *b = NULL;
