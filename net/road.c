@@ -144,7 +144,7 @@ enum net_road_state net_road_pull(struct net_road *road, size_t expected)
     }
     if (net_road_whole(road))
         return NET_ROAD_DONE;
-    if (road->came + want > road->room + NET_ROAD_WIRE) {
+    if ((size_t)(road->came - road->room) + want > NET_ROAD_WIRE) {
         memmove(road->room, road->came, road->came_bytes);
         road->came = road->room;
     }

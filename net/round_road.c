@@ -61,9 +61,9 @@ static void advance(struct net_mark *mark, const struct net_part *part, size_t b
 static bool seal_record(struct net_round *round)
 {
     struct net_road *road = round->session->road;
+    const struct net_mark before = round->sealed;
     size_t left = measure(round);
     bool good = net_road_begin(road, round->session, round->number, left);
-    round->begun = true;
     while (good && left > 0) {
         const struct net_part *part = &round->parts[round->sealed.part];
         const size_t now = cut(part, round->sealed.at, left);
@@ -77,8 +77,9 @@ static bool seal_record(struct net_round *round)
         left -= now;
     }
     if (good && net_road_end(road))
-        return true;
-    road->sealed_bytes = road->sealed_sent = 0; /* nothing of it may go */
+        return round->begun = true;
+    road->sealed_bytes = road->sealed_sent = 0; /* nothing of it may go, and no other will be sealed */
+    round->sealed = before;
     return false;
 }
 
@@ -174,8 +175,12 @@ static enum net_road_state take_step(struct net_round *round)
     if (!round->begun || round->taken.bytes + length > round->sealed.bytes)
         return NET_ROAD_BUSY;
     const unsigned char *payload = net_road_open(road, round->session, round->number);
-    if (payload == NULL || !scatter(round, payload, length))
+    if (payload == NULL)
         return NET_ROAD_FORGED;
+    if (!scatter(round, payload, length)) {
+        net_seal_stop(&road->in);
+        return NET_ROAD_FORGED;
+    }
     round->heard = true;
     net_road_drop(road);
     lap(round, &times->sealing);
@@ -264,14 +269,15 @@ static enum status pump(struct net_round *round)
     }
 }
 
-/* What goes wrong here shows when the round is run: it is met again, or forged records remain so. What has come may belong to
- * parts that are not queued yet; it waits for them. */
+/* What goes wrong here is met again when the round is run: a connection that has ended remains so, and after a record that could
+ * not be sealed or did not verify no other can be or does (seal.h). What has come may belong to parts that are not queued
+ * yet; it waits for them. */
 void net_round_road_early(struct net_round *round)
 {
     round->session->road->lap = net_nanoseconds();
     while (send_step(round, false) == NET_ROAD_MOVED)
         continue;
-    while (take_step(round) == NET_ROAD_MOVED)
+    while (round->taken.bytes < round->bytes && take_step(round) == NET_ROAD_MOVED)
         continue;
 }
 

@@ -22,12 +22,16 @@
 struct net_seal {
     struct aead *aead;
     uint64_t number; /* of the next record */
+    bool
+        stopped; /* a record failed: no other is sealed or opened, and it is not tried again under another number */
 };
 
 /* AES-256-GCM is for connections of which both ends have AES (aead_has_aes), so that it takes constant time. sealing: this is the
  * sending side. The key may be wiped afterwards. */
 STATUS_MUST_USE enum status net_seal_init(struct net_seal *out, enum aead_cipher cipher,
                                           const unsigned char key[NET_SEAL_KEY], bool sealing);
+/* Nothing is sealed or opened from now on; as after any failure. */
+void net_seal_stop(struct net_seal *seal);
 /* Wipes the key. */
 void net_seal_clear(struct net_seal *seal);
 

@@ -152,6 +152,62 @@ START_TEST(what_came_is_taken_while_more_is_queued)
 }
 END_TEST
 
+/* P2 puts a record on the line, changed by somebody there. */
+static void put_record(uint32_t number, size_t bytes, unsigned char change)
+{
+    struct net_road *road = p.session[1]->road;
+    unsigned char *data = calloc(1, bytes + 1);
+    ck_assert(net_road_begin(road, p.session[1], number, bytes) && net_road_add(road, data, bytes) &&
+              net_road_end(road));
+    road->sealed[road->sealed_bytes - 1] ^= change;
+    while (net_road_push(road) == NET_ROAD_BUSY)
+        usleep(1000);
+    free(data);
+}
+
+/* What comes of it when P1 queues two parts and runs the round. */
+static enum status meet_records(uint32_t number, uint64_t *value, size_t words)
+{
+    struct net_round round;
+    net_round_init(&round, p.session[0], p.peer[0], number);
+    ck_ok(net_round_queue_sum(&round, value, words));
+    ck_ok(net_round_queue_sum(&round, value + words, words));
+    const enum status status = net_round_run(&round);
+    net_round_clear(&round);
+    return status;
+}
+
+START_TEST(what_is_wrong_with_an_early_record_ends_the_round_when_it_is_run)
+{
+    enum { EARLY = NET_ROAD_EARLY / 8 };
+    static uint64_t value[2 * EARLY], before[2 * EARLY];
+    static const struct {
+        size_t bytes;
+        unsigned char change;
+        int count;
+        const char *message;
+    } wrong[] = {
+        {NET_ROAD_EARLY, 1, 1, "does not verify"},
+        {0, 0, 3,
+         "sent 0 bytes"}, /* behind a good one: nobody waits for empty records while there are some */
+        {2 * NET_ROAD_EARLY, 0, 1, "sent 524288 bytes"}};
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        open_fast();
+        for (size_t j = 0; j < 2 * EARLY; j++)
+            value[j] = before[j] = j;
+        if (wrong[i].change == 0)
+            put_record(1, NET_ROAD_EARLY, 0);
+        for (int n = 0; n < wrong[i].count; n++)
+            put_record(1, wrong[i].bytes, wrong[i].change);
+        usleep(50000);
+        ck_assert_int_eq(meet_records(1, value, EARLY), STATUS_PEER);
+        ck_assert_msg(strstr(status_message(), wrong[i].message) != NULL, "%s", status_message());
+        ck_assert_mem_eq(value, before, sizeof value); /* P2 sent zeros */
+        close_all();
+    }
+}
+END_TEST
+
 /* P1's words lie in a matrix, P2's in a row; rows are cut by records. */
 static void check_rows(uint32_t number, size_t rows, size_t columns, size_t stride)
 {
@@ -491,6 +547,7 @@ int main(void)
     tcase_add_test(tests, what_is_queued_leaves_before_the_round_is_run);
     tcase_add_test(tests, what_came_is_taken_while_more_is_queued);
     tcase_add_test(tests, rows_of_a_matrix_travel_as_if_they_lay_together);
+    tcase_add_test(tests, what_is_wrong_with_an_early_record_ends_the_round_when_it_is_run);
     tcase_add_test(tests, sessions_have_fast_links_of_their_own);
     tcase_add_test(tests, the_one_that_is_not_called_may_be_either);
     tcase_add_loop_test(tests, a_fast_link_listens_where_it_is_told_to, 0, 2);

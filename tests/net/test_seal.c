@@ -31,6 +31,13 @@ static bool open_record(struct net_seal *s, const char *bound, const struct reco
     return net_seal_open(s, bound, strlen(bound), out, bytes, record->tag);
 }
 
+/* As a connection never does. */
+static void start_again(struct net_seal *s)
+{
+    s->number = 0;
+    s->stopped = false;
+}
+
 START_TEST(records_open_in_order_to_what_was_sealed)
 {
     struct net_seal out, in;
@@ -74,16 +81,41 @@ START_TEST(a_record_that_was_changed_repeated_or_bound_to_something_else_does_no
     for (size_t bit = 0; bit < 8 * sizeof record; bit++) {
         changed = record;
         ((unsigned char *)&changed)[bit / 8] ^= (unsigned char)(1u << bit % 8);
-        in.number = 0;
+        start_again(&in);
         ck_assert(!open_record(&in, "bound", &changed, opened, sizeof data));
     }
-    in.number = 0;
+    start_again(&in);
     ck_assert(!open_record(&in, "other", &record, opened, sizeof data));
-    in.number = 0;
+    start_again(&in);
     ck_assert(!open_record(&in, "bound", &record, opened, sizeof data - 1));
-    in.number = 0;
+    start_again(&in);
     ck_assert(open_record(&in, "bound", &record, opened, sizeof data));
     ck_assert(!open_record(&in, "bound", &record, opened, sizeof data)); /* again */
+    net_seal_clear(&out);
+    net_seal_clear(&in);
+}
+END_TEST
+
+START_TEST(after_a_record_that_did_not_open_none_does)
+{
+    struct net_seal out, in;
+    struct record first, second;
+    unsigned char zeros[100] = {0}, data[100] = {7}, opened[100];
+    ck_assert_int_eq(net_seal_init(&out, ciphers[_i], key, true), STATUS_OK);
+    ck_assert_int_eq(net_seal_init(&in, ciphers[_i], key, false), STATUS_OK);
+    seal(&out, &first, "bound", zeros, sizeof zeros);
+    seal(&out, &second, "bound", data, sizeof data);
+    /* Where the first one should be, the second one, such that the attempt to open it turns it into what would open next. */
+    for (size_t i = 0; i < sizeof opened; i++)
+        opened[i] = second.data[i] ^ first.data[i] ^ zeros[i];
+    ck_assert(!net_seal_open(&in, "bound", 5, opened, sizeof opened, second.tag));
+    ck_assert(!net_seal_open(&in, "bound", 5, opened, sizeof opened, second.tag));
+    ck_assert(!open_record(&in, "bound", &second, opened, sizeof opened));
+    start_again(&in);
+    ck_assert(open_record(&in, "bound", &first, opened, sizeof opened));
+    ck_assert(open_record(&in, "bound", &second, opened, sizeof opened));
+    net_seal_stop(&out);
+    ck_assert(!net_seal_begin(&out, "bound", 5));
     net_seal_clear(&out);
     net_seal_clear(&in);
 }
@@ -173,8 +205,7 @@ START_TEST(both_ends_derive_the_same_keys_and_other_ends_other_keys)
     after = derive(&p1, &p2);
     ck_assert_mem_ne(before.p2, after.p2, NET_SEAL_KEY);
     const unsigned char none[NET_ROAD_PUBLIC] = {0};
-    ck_assert_int_eq(net_road_derive(&after, &p1.session, 0, 1, &p1.secret, none, AEAD_AES),
-                     STATUS_PEER);
+    ck_assert_int_eq(net_road_derive(&after, &p1.session, 0, 1, &p1.secret, none, AEAD_AES), STATUS_PEER);
     free(p1.hub);
     free(p2.hub);
 }
@@ -191,6 +222,7 @@ int main(void)
     tcase_add_loop_test(tests, equal_records_look_different, 0, 2);
     tcase_add_loop_test(tests, a_record_that_was_changed_repeated_or_bound_to_something_else_does_not_open, 0,
                         2);
+    tcase_add_loop_test(tests, after_a_record_that_did_not_open_none_does, 0, 2);
     tcase_add_loop_test(tests, a_key_that_has_sealed_all_it_may_seals_and_opens_no_more, 0, 2);
     tcase_add_test(tests, both_ends_derive_the_same_keys_and_other_ends_other_keys);
     suite_add_tcase(suite, tests);
