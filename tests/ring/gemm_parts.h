@@ -7,7 +7,7 @@
 /* Words of the test's generator. */
 uint64_t *random_words(size_t n);
 
-/* The rows of p times b, which is packed, in strips of so many columns; beside it the same without parts. */
+/* The rows of p times b, which is packed, in strips of so many columns; beside it the product, narrowed afterwards. */
 void check_parts(const struct problem *p, const struct ring_gemm_matrix *b, size_t strip);
 
 #endif
