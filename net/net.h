@@ -201,6 +201,8 @@ void net_send_error(struct net_session *session, int peer, enum status code);
  *     errors as those of net_receive; the session is of no use then */
 STATUS_MUST_USE enum status net_session_fast(struct net_session *session, int peer, const char **why);
 
+#define NET_ROUND_EARLY ((size_t)256 << 10) /* so many bytes do not wait for their round on a fast link */
+
 /* One exchange with one peer: queue what to send and where to put what comes, run, use. Over CURVE all parts travel in one frame
  * each way when it is run; on a fast link what is queued may be sent at once, and what has come by then be taken, while
  * this side still computes. Queueing never waits; run is the only call that does, and fails with the peer's name and the
@@ -215,7 +217,7 @@ struct net_round {
     struct net_part {
         const void *send;
         void *receive;
-        size_t bytes; /* the same both ways */
+        size_t bytes;       /* the same both ways */
         size_t row, stride; /* bytes that lie together; from the start of such a row to the next one's */
         bool add;           /* receive holds 64-bit words: what comes is added to them */
     } * parts;

@@ -21,7 +21,6 @@
 #include "net/seal.h"
 
 #define NET_ROAD_RECORD ((size_t)1 << 20) /* of 128 KiB, sockets took a fifth more time */
-#define NET_ROAD_EARLY ((size_t)256 << 10) /* of what is queued, so much does not wait for its round */
 #define NET_ROAD_HEAD 8
 #define NET_ROAD_WIRE (NET_ROAD_HEAD + NET_ROAD_RECORD + NET_SEAL_TAG)
 #define NET_ROAD_HELLO UINT32_MAX

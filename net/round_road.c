@@ -92,7 +92,7 @@ static enum net_road_state send_step(struct net_round *round, bool last)
     if (state != NET_ROAD_DONE)
         return state;
     const size_t left = round->bytes - round->sealed.bytes;
-    if (last ? left == 0 && round->begun : left < NET_ROAD_EARLY)
+    if (last ? left == 0 && round->begun : left < NET_ROUND_EARLY)
         return NET_ROAD_DONE;
     if (!seal_record(round))
         return NET_ROAD_ENDED;

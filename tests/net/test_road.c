@@ -117,7 +117,7 @@ static void *run_round(void *round)
 /* What has come is added to what was sealed, before the round is run. */
 START_TEST(what_came_is_taken_while_more_is_queued)
 {
-    enum { EARLY = NET_ROAD_EARLY / 8, REST = 100 };
+    enum { EARLY = NET_ROUND_EARLY / 8, REST = 100 };
     struct side side[2];
     struct net_round round[2];
     pthread_t thread;
@@ -128,14 +128,14 @@ START_TEST(what_came_is_taken_while_more_is_queued)
         net_round_init(&round[s], p.session[s], p.peer[s], 3);
     }
     ck_ok(net_round_queue_sum(&round[1], side[1].value, EARLY));
-    for (int i = 0; i < 5000 && there < (int)(NET_ROAD_HEAD + NET_ROAD_EARLY + NET_SEAL_TAG); i++) {
+    for (int i = 0; i < 5000 && there < (int)(NET_ROAD_HEAD + NET_ROUND_EARLY + NET_SEAL_TAG); i++) {
         usleep(1000);
         ck_assert_int_eq(ioctl(p.session[0]->road->fd, FIONREAD, &there), 0);
     }
     ck_ok(net_round_queue_sum(&round[0], side[0].value, EARLY / 2));
     ck_assert_uint_eq(round[0].taken.bytes, 0); /* its words were not sealed here */
     ck_ok(net_round_queue_sum(&round[0], side[0].value + EARLY / 2, EARLY / 2));
-    ck_assert_uint_eq(round[0].taken.bytes, NET_ROAD_EARLY);
+    ck_assert_uint_eq(round[0].taken.bytes, NET_ROUND_EARLY);
     for (int s = 0; s < 2; s++)
         ck_ok(net_round_queue_sum(&round[s], side[s].value + EARLY, REST));
     pthread_create(&thread, NULL, run_round, &round[1]);
@@ -179,7 +179,7 @@ static enum status meet_records(uint32_t number, uint64_t *value, size_t words)
 
 START_TEST(what_is_wrong_with_an_early_record_ends_the_round_when_it_is_run)
 {
-    enum { EARLY = NET_ROAD_EARLY / 8 };
+    enum { EARLY = NET_ROUND_EARLY / 8 };
     static uint64_t value[2 * EARLY], before[2 * EARLY];
     static const struct {
         size_t bytes;
@@ -187,16 +187,16 @@ START_TEST(what_is_wrong_with_an_early_record_ends_the_round_when_it_is_run)
         int count;
         const char *message;
     } wrong[] = {
-        {NET_ROAD_EARLY, 1, 1, "does not verify"},
+        {NET_ROUND_EARLY, 1, 1, "does not verify"},
         {0, 0, 3,
          "sent 0 bytes"}, /* behind a good one: nobody waits for empty records while there are some */
-        {2 * NET_ROAD_EARLY, 0, 1, "sent 524288 bytes"}};
+        {2 * NET_ROUND_EARLY, 0, 1, "sent 524288 bytes"}};
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         open_fast();
         for (size_t j = 0; j < 2 * EARLY; j++)
             value[j] = before[j] = j;
         if (wrong[i].change == 0)
-            put_record(1, NET_ROAD_EARLY, 0);
+            put_record(1, NET_ROUND_EARLY, 0);
         for (int n = 0; n < wrong[i].count; n++)
             put_record(1, wrong[i].bytes, wrong[i].change);
         usleep(50000);
