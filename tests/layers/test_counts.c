@@ -5,6 +5,7 @@
 
 #include "layers/gates.h"
 #include "model/random_model.h"
+#include "ring/threads.h"
 #include "tests/layers/student.h"
 
 static struct model model;
@@ -17,6 +18,7 @@ static void make(struct model_config c, uint32_t longest)
 {
     static uint32_t id[SAMPLES][LONGEST];
     struct sample sample[SAMPLES];
+    threads_set(1);
     c.types = 1;
     c.labels = 2;
     c.layer_norm_eps = 1e-12f;
