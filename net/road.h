@@ -117,11 +117,12 @@ void net_door_work(struct net_hub *hub, int64_t now);
 STATUS_MUST_USE enum status net_door_address(struct sockaddr_storage *out, socklen_t *bytes,
                                              const char *endpoint, bool listen, unsigned port);
 
-/* Where byte `at` of a part lies, from its first one on; so many lie there together. */
-static inline size_t net_part_at(const struct net_part *part, size_t at, size_t *together)
+/* Where byte `at` of a part lies, from its first one on. *count: how many bytes are wanted; how many of them lie there together. */
+static inline size_t net_part_at(const struct net_part *part, size_t at, size_t *count)
 {
-    const size_t within = at % part->row;
-    *together = part->row - within;
+    const size_t within = at % part->row, left = part->bytes - at, together = part->row - within;
+    const size_t most = left < together ? left : together;
+    *count = *count < most ? *count : most;
     return at / part->row * part->stride + within;
 }
 

@@ -80,6 +80,7 @@ static enum status send_parts(struct net_round *round)
     for (size_t i = 0; i < round->count; i++) {
         const struct net_part *part = &round->parts[i];
         for (size_t at = 0, now; at < part->bytes; at += now, to += now) {
+            now = part->bytes - at;
             const size_t from = net_part_at(part, at, &now);
             memcpy(to, (const unsigned char *)part->send + from, now);
         }
@@ -100,6 +101,7 @@ static enum status run_over_curve(struct net_round *round)
     for (size_t i = 0; i < round->count; i++) {
         const struct net_part *part = &round->parts[i];
         for (size_t at = 0, now; at < part->bytes; at += now, from += now) {
+            now = part->bytes - at;
             unsigned char *to = (unsigned char *)part->receive + net_part_at(part, at, &now);
             if (part->add)
                 add_words(frame, from, (uint64_t *)(void *)to, now / sizeof(uint64_t));

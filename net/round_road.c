@@ -68,9 +68,8 @@ static bool seal_record(struct net_round *round)
         const struct net_part *part = &round->parts[round->sealed.part];
         const size_t now = cut(part, round->sealed.at, left);
         for (size_t at = 0, piece; good && at < now; at += piece) {
+            piece = now - at;
             const size_t from = net_part_at(part, round->sealed.at + at, &piece);
-            if (piece > now - at)
-                piece = now - at;
             good = net_road_add(road, (const unsigned char *)part->send + from, piece);
         }
         advance(&round->sealed, part, now);
@@ -118,12 +117,8 @@ static bool scatter(struct net_round *round, const unsigned char *came, size_t b
 {
     while (bytes > 0) {
         const struct net_part *part = &round->parts[round->taken.part];
-        size_t now;
+        size_t now = bytes;
         unsigned char *to = (unsigned char *)part->receive + net_part_at(part, round->taken.at, &now);
-        if (now > part->bytes - round->taken.at)
-            now = part->bytes - round->taken.at;
-        if (now > bytes)
-            now = bytes;
         if (part->add && now % WORD != 0)
             return false;
         if (part->add)
