@@ -11,12 +11,13 @@
 #include <config.h>
 
 #define ALIGNMENT 64
-/* Smaller buffers are malloc's business. Larger ones are rounded up to one of four sizes an octave, so that a buffer serves
- * again for tensors of about its size. */
+/* Smaller buffers are malloc's business. Larger ones are rounded up to one of eight sizes an octave, so that a buffer serves
+ * again for tensors of about its size; 15 2^k, what is dealt for a product of powers of two and 3, is one of them. */
 #define LEAST ((size_t)1 << 18)
-#define CLASSES 160
+#define STEPS 8u
+#define CLASSES (40 * STEPS)
 #define LARGE_PAGE ((size_t)2 << 20)
-#define SLAB ((size_t)16 << 20) /* mapped at a time */
+#define SLAB ((size_t)64 << 20) /* mapped at a time; what is not used yet takes no memory */
 
 /* A free buffer's first bytes: the next one of its class. */
 struct idle {
@@ -37,20 +38,20 @@ static struct {
 #define POOLED 1
 #endif
 
-/* Four steps an octave: 4, 5, 6, 7 times a power of two. */
+/* Eight steps an octave: 8, 9, ... 15 times a power of two. */
 static unsigned class_of(size_t bytes, size_t *rounded)
 {
-    size_t unit = LEAST / 4;
+    size_t unit = LEAST / STEPS;
     unsigned octave = 0;
-    while (8 * unit < bytes && octave < CLASSES / 4 - 1) {
+    while (2 * STEPS * unit < bytes && octave < CLASSES / STEPS - 2) {
         unit *= 2;
         octave++;
     }
     size_t steps = (bytes + unit - 1) / unit;
-    if (steps < 4)
-        steps = 4;
+    if (steps < STEPS)
+        steps = STEPS;
     *rounded = steps * unit;
-    return steps == 8 ? 4 * (octave + 1) : 4 * octave + (unsigned)(steps - 4);
+    return STEPS * octave + (unsigned)(steps - STEPS); /* 16 steps are the first of the next octave */
 }
 
 /* Aligned to a large page: what does not fill one gets small ones, each with a fault and a place in the TLB. */
@@ -147,7 +148,7 @@ void pool_trim(void)
 {
     pthread_mutex_lock(&pool.lock);
     for (unsigned class = 0; class < CLASSES; class++) {
-        const size_t rounded = (4 + class % 4) * (LEAST / 4 << class / 4);
+        const size_t rounded = (STEPS + class % STEPS) * (LEAST / STEPS << class / STEPS);
         while (pool.idle[class]) {
             struct idle *entry = pool.idle[class];
             pool.idle[class] = entry->next;
