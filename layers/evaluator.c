@@ -23,19 +23,20 @@ enum status evaluator_init(struct evaluator *e)
     return status_fail(STATUS_MEMORY, "out of memory for a schedule of %u gates", s->gates);
 }
 
-static void release_tensor(struct evaluator *e, uint32_t tensor)
-{
-    const size_t bytes = tensor_size(&e->schedule->tensor[tensor]) * sizeof(int64_t);
-    /* m is masked by l_1 and l_2, of which no party has both; without them it tells nothing. */
-    pool_give_public(e->tensor[tensor].m, bytes);
-    pool_give(e->tensor[tensor].l, bytes);
-    e->tensor[tensor] = (struct share){NULL, NULL};
-}
-
+/* m is masked by l_1 and l_2, of which no party has both; without them it tells nothing. */
 static void release_masked(struct evaluator *e, uint32_t tensor)
 {
-    pool_give_public(e->tensor[tensor].m, tensor_size(&e->schedule->tensor[tensor]) * sizeof(int64_t));
-    e->tensor[tensor].m = NULL;
+    struct share *share = &e->tensor[tensor];
+    if (!share->dealt)
+        pool_give_public(share->m, tensor_size(&e->schedule->tensor[tensor]) * sizeof(int64_t));
+    share->m = NULL;
+}
+
+static void release_tensor(struct evaluator *e, uint32_t tensor)
+{
+    release_masked(e, tensor);
+    pool_give(e->tensor[tensor].l, tensor_size(&e->schedule->tensor[tensor]) * sizeof(int64_t));
+    e->tensor[tensor].l = NULL;
 }
 
 static void release_last_read(struct evaluator *e, uint32_t gate,

@@ -14,9 +14,14 @@ static inline uint64_t shifted(uint64_t lo, uint64_t hi, int shift, uint64_t r)
     return sum >> shift | carried << (64 - shift);
 }
 
-struct ring_narrow opening_end(uint64_t *t, const int64_t *mask, int shift, int party)
+void opening_mask(struct ring_wide z, const int64_t *mask, int shift, size_t n)
 {
-    return (struct ring_narrow){.t = t, .mask = mask, .add = rounding(shift, party), .shift = shift};
+    ring_join(z, mask, shift, n);
+}
+
+struct ring_narrow opening_end(uint64_t *t, int shift, int party)
+{
+    return (struct ring_narrow){.t = t, .add = rounding(shift, party), .shift = shift};
 }
 
 void opening_index(uint16_t *d, struct ring_wide z, const struct lookup *lookup, int party)

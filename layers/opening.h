@@ -17,9 +17,13 @@
 #include "layers/schedule.h"
 #include "ring/elementwise.h"
 
-/* How a share z becomes the message t = ((z + r_i) >> shift) + mask: for ring_narrow, and for what ends with it. A gate's
+/* The same mask ahead of the shift, z += 2^shift lout: ((z + r + 2^f lout) >> f) = ((z + r) >> f) + lout modulo 2^64, as what wraps at
+ * 2^80 is 0 modulo 2^64 after the shift. So the mask joins what was dealt before there is an input. */
+void opening_mask(struct ring_wide z, const int64_t *mask, int shift, size_t n);
+
+/* How a share z that is masked already becomes the message t = (z + r_i) >> shift: for ring_narrow, and for what ends with it. A gate's
  * product constants join at `add`; c_i, already at the output's scale, is added to t afterwards. shift in 0..16, party 1 or 2. */
-struct ring_narrow opening_end(uint64_t *t, const int64_t *mask, int shift, int party);
+struct ring_narrow opening_end(uint64_t *t, int shift, int party);
 
 /* d [count]: this party's summand, with its share rho_i [count] of the offset already in d. */
 void opening_index(uint16_t *d, struct ring_wide z, const struct lookup *lookup, int party);

@@ -102,6 +102,7 @@ STATUS_MUST_USE enum status walk_deal(struct dealer *dealer);
 
 struct share {
     int64_t *m, *l;
+    bool dealt; /* m lies where z was: in what was dealt, which owns it */
 };
 
 struct static_share {

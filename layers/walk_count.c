@@ -51,12 +51,15 @@ void walk_count(const struct schedule *s, struct cost *c)
     uint64_t live = 0, most = 0;
     for (uint32_t i = 0; i < s->gates; i++) {
         const struct gate *g = &s->gate[i];
-        c->memory_bytes += tensor_size(&s->tensor[g->out]) * sizeof(int64_t); /* masks are all made at the start */
-        live += tensor_size(&s->tensor[g->out]) * sizeof(int64_t);
+        const uint64_t bytes = tensor_size(&s->tensor[g->out]) * sizeof(int64_t);
+        c->memory_bytes += bytes; /* masks are all made at the start */
+        /* Masked values lie in what was dealt, but for those of local gates, and inputs and tables, which are few. */
+        live += gate_walks(g->kind)->product ? 0 : bytes;
         most = live > most ? live : most;
         const uint32_t touched[4] = {g->x, g->y, g->add, g->out};
         for (int t = 0; t < 4; t++) {
-            bool again = touched[t] == SCHEDULE_NONE || s->tensor[touched[t]].last_gate != i;
+            bool again = touched[t] == SCHEDULE_NONE || s->tensor[touched[t]].last_gate != i ||
+                         !s->tensor[touched[t]].local;
             for (int u = 0; u < t; u++)
                 again |= touched[u] == touched[t];
             if (!again)

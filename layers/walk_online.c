@@ -78,13 +78,28 @@ static enum status warm_lookup(struct evaluator *e, uint32_t number)
     return e->load(e->context, number, PART_KEYS, at + seeds, keys);
 }
 
+/* Whether the mask of the opening joins what was dealt, ahead of any input: unless a table index is taken of z. */
+static bool masked_ahead(const struct gate *g)
+{
+    return gate_walks(g->kind)->product && g->emits && g->index == SCHEDULE_NONE;
+}
+
+static void join_mask(const struct evaluator *e, const struct gate *g, void *product)
+{
+    const size_t n = tensor_size(&e->schedule->tensor[g->out]);
+    opening_mask(wide_view(product, n), e->tensor[g->out].l, schedule_shift(g), n);
+}
+
 enum status walk_warm(struct evaluator *e)
 {
     enum status status = STATUS_OK;
     for (uint32_t i = 0; status == STATUS_OK && i < e->schedule->gates; i++) {
+        const struct gate *g = &e->schedule->gate[i];
         status = warm_product(e, i);
         if (status == STATUS_OK)
             status = warm_mask(e, i);
+        if (status == STATUS_OK && masked_ahead(g))
+            join_mask(e, g, e->product[i]);
         if (status == STATUS_OK)
             status = warm_lookup(e, i);
     }
@@ -101,6 +116,8 @@ static enum status start_product(struct online *o, uint32_t number, size_t n, vo
     *data = e->product[number];
     if (*data)
         return STATUS_OK;
+    if (gate_walks(g->kind)->product && !e->clear) /* nothing leaves without the mask that joined it */
+        return status_fail(STATUS_STATE, "a bundle that was not warmed");
     *data = pool_take_zero(n * RING_PRODUCT_BYTES);
     if (!*data)
         return status_fail(STATUS_MEMORY, "out of memory");
@@ -114,11 +131,13 @@ static enum status start_product(struct online *o, uint32_t number, size_t n, vo
     return STATUS_OK;
 }
 
-/* Room for m; the mask is there already, or zero in the fixed-point walk. */
+/* Room for m, where z was if that was dealt; the mask is there already, or zero in the fixed-point walk. */
 static enum status make_output(struct evaluator *e, const struct gate *g, size_t n)
 {
     struct share *out = &e->tensor[g->out];
-    out->m = pool_take(n * sizeof *out->m);
+    void *product = e->product[g - e->schedule->gate];
+    out->dealt = product != NULL;
+    out->m = product ? product : pool_take(n * sizeof *out->m);
     if (e->clear)
         out->l = pool_take_zero(n * sizeof *out->l);
     return out->m && out->l ? STATUS_OK : status_fail(STATUS_MEMORY, "out of memory");
@@ -170,7 +189,7 @@ enum status evaluator_send(struct evaluator *e, const struct gate *g, size_t at,
     return status;
 }
 
-/* One after the other: z, what is made of it, t, what joins it, and all of it is queued. */
+/* One after the other: z, what is made of it, its mask, t, what joins it, and all of it is queued. */
 static enum status open_in_steps(struct online *o, uint32_t number, struct ring_wide z, size_t n,
                                  const struct ring_narrow *end)
 {
@@ -180,6 +199,8 @@ static enum status open_in_steps(struct online *o, uint32_t number, struct ring_
     enum status status = gate_walks(g->kind)->evaluate(e, g, z);
     if (status == STATUS_OK)
         status = queue_index(o, number, z);
+    if (status == STATUS_OK && !masked_ahead(g) && !e->clear)
+        join_mask(e, g, z.lo);
     if (status == STATUS_OK)
         status = after_shift(o, g, &after, n);
     if (status == STATUS_OK)
@@ -197,7 +218,7 @@ static enum status open_product(struct online *o, uint32_t number, struct ring_w
     const struct gate_walks *walks = gate_walks(g->kind);
     const struct share *out = &e->tensor[g->out];
     const enum status status = make_output(e, g, n);
-    const struct ring_narrow end = opening_end((uint64_t *)out->m, out->l, schedule_shift(g), e->party);
+    const struct ring_narrow end = opening_end((uint64_t *)out->m, schedule_shift(g), e->party);
     if (status != STATUS_OK)
         return status;
     if (walks->open && g->index == SCHEDULE_NONE && g->lookup == SCHEDULE_NONE)

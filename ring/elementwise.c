@@ -15,26 +15,25 @@ static inline uint64_t narrowed(uint64_t lo, uint64_t hi, ring_u128 add, int shi
     return (uint64_t)((((ring_u128)hi << 64 | lo) + add) >> shift);
 }
 
-/* The carry out of bit 80 falls to bit 64 or above, and is lost with what the high plane shifts out. */
-RING_CLONES static void narrow_all(uint64_t *restrict t, const uint64_t *restrict lo,
-                                   const uint16_t *restrict hi, const int64_t *restrict mask, size_t n,
+/* The carry out of bit 80 falls to bit 64 or above, and is lost with what the high plane shifts out. t may be lo. */
+RING_CLONES static void narrow_all(uint64_t *t, const uint64_t *lo, const uint16_t *restrict hi, size_t n,
                                    int shift, uint64_t add_lo, uint64_t add_hi)
 {
+#pragma GCC ivdep
     for (size_t i = 0; i < n; i++) {
         const uint64_t sum = lo[i] + add_lo, carried = hi[i] + add_hi + (sum < lo[i]);
-        t[i] = (sum >> shift | carried << (64 - shift)) + (uint64_t)mask[i];
+        t[i] = sum >> shift | carried << (64 - shift);
     }
 }
 
 static void narrow(const struct ring_narrow *end, struct ring_wide z, size_t n)
 {
     if (end->shift) {
-        narrow_all(end->t, z.lo, z.hi, end->mask, n, end->shift, (uint64_t)end->add,
-                   (uint64_t)(end->add >> 64));
+        narrow_all(end->t, z.lo, z.hi, n, end->shift, (uint64_t)end->add, (uint64_t)(end->add >> 64));
         return;
     }
     for (size_t i = 0; i < n; i++)
-        end->t[i] = z.lo[i] + (uint64_t)end->add + (uint64_t)end->mask[i];
+        end->t[i] = z.lo[i] + (uint64_t)end->add;
 }
 
 /* z += share, there or on the way to t. */
@@ -42,8 +41,7 @@ static inline void finish(struct ring_wide z, size_t i, ring_u128 share, const s
 {
     if (end)
         end->t[i] = narrowed((uint64_t)(ring_wide_get(z, i) + share),
-                             (uint16_t)((ring_wide_get(z, i) + share) >> 64), end->add, end->shift) +
-                    (uint64_t)end->mask[i];
+                             (uint16_t)((ring_wide_get(z, i) + share) >> 64), end->add, end->shift);
     else
         ring_wide_add(z, i, share);
 }
@@ -130,6 +128,22 @@ static const struct ring_elementwise *path(void)
 void ring_narrow(const struct ring_narrow *end, struct ring_wide z, size_t n)
 {
     path()->narrow(end, z, n);
+}
+
+/* x >> (64 - up) in two steps, as up may be 0. */
+RING_CLONES static void join_all(uint64_t *restrict lo, uint16_t *restrict hi, const int64_t *restrict x,
+                                 size_t n, int up)
+{
+    for (size_t i = 0; i < n; i++) {
+        const uint64_t low = (uint64_t)x[i] << up, sum = lo[i] + low;
+        hi[i] = (uint16_t)(hi[i] + (uint64_t)(x[i] >> 1 >> (63 - up)) + (sum < low));
+        lo[i] = sum;
+    }
+}
+
+void ring_join(struct ring_wide z, const int64_t *x, int up, size_t n)
+{
+    join_all(z.lo, z.hi, x, n, up);
 }
 
 void ring_square(struct ring_wide z, const int64_t *m, const int64_t *l, int64_t delta, size_t n,

@@ -6,7 +6,8 @@
  *     z += m (delta m - 2 l)                        ring_square
  *     z += +-( x_m (delta y_m - y_l) - x_l y_m )    ring_multiply
  *     z += 2^up x (delta y_m - y_l)                 ring_scale
- *     t  = ((z + add) >> shift) + mask              ring_narrow, and at the end of each of them
+ *     z += 2^up x                                   ring_join
+ *     t  = (z + add) >> shift                       ring_narrow, and at the end of each of the first two
  *
  * z is Z_2^80; operands are any 64-bit integers, and may be secret: nothing branches on them. delta y_m - y_l is formed modulo
  * 2^64, everything else exactly. Processors with AVX-512 IFMA take a path of their own, equal bit for bit
@@ -20,10 +21,10 @@
 
 #include "ring/wide.h"
 
-/* t [n] = ((z + add) >> shift) + mask modulo 2^64: the low 64 bits of the shifted 80. shift in 0..16; mask [n]. */
+/* t [n] = (z + add) >> shift modulo 2^64: the low 64 bits of the shifted 80. shift in 0..16. t may be the low plane of z itself, and
+ * overlaps nothing else. */
 struct ring_narrow {
     uint64_t *t;
-    const int64_t *mask;
     ring_u128
         add; /* the same for every element: what makes the shift round, and public constants; modulo 2^80 */
     int shift;
@@ -33,11 +34,13 @@ struct ring_narrow {
 static inline struct ring_narrow ring_narrow_at(struct ring_narrow end, size_t at)
 {
     end.t += at;
-    end.mask += at;
     return end;
 }
 
 void ring_narrow(const struct ring_narrow *end, struct ring_wide z, size_t n);
+
+/* z [n] += 2^up x. up in 0..16. */
+void ring_join(struct ring_wide z, const int64_t *x, int up, size_t n);
 
 /* The right operand of a product: masked values m and an evaluator's mask l, delta 1 or 0. */
 struct ring_factor {
@@ -46,7 +49,8 @@ struct ring_factor {
     bool each; /* [n]; otherwise one for all */
 };
 
-/* In the following, end is NULL, and z [n] is changed; or end is given, z is only read, and end->t [n] is written. */
+/* In the following, end is NULL, and z [n] is changed; or end is given, z is only read, and end->t [n] is written
+ * (which may be z.lo). */
 
 void ring_square(struct ring_wide z, const int64_t *m, const int64_t *l, int64_t delta, size_t n,
                  const struct ring_narrow *end);

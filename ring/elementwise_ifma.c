@@ -97,7 +97,6 @@ INLINE void wide_store(struct ring_wide z, struct wide v, __mmask8 lanes)
 /* ring_narrow's constants in registers. A shift of 64, for a shift of 0, gives 0. */
 struct end {
     uint64_t *t;
-    const int64_t *mask;
     struct wide add;
     __m128i right, left;
 };
@@ -106,7 +105,6 @@ INLINE struct end end_of(const struct ring_narrow *n)
 {
     return (struct end){
         n->t,
-        n->mask,
         {_mm512_set1_epi64((int64_t)(uint64_t)n->add), _mm512_set1_epi64((int64_t)(uint64_t)(n->add >> 64))},
         _mm_cvtsi32_si128(n->shift),
         _mm_cvtsi32_si128(64 - n->shift)};
@@ -115,9 +113,7 @@ INLINE struct end end_of(const struct ring_narrow *n)
 INLINE void end_store(const struct end *e, size_t i, struct wide z, __mmask8 lanes)
 {
     z = wide_add(z, e->add);
-    const __m512i shifted =
-        _mm512_or_si512(_mm512_srl_epi64(z.lo, e->right), _mm512_sll_epi64(z.hi, e->left));
-    const __m512i t = _mm512_add_epi64(shifted, load(e->mask + i, lanes));
+    const __m512i t = _mm512_or_si512(_mm512_srl_epi64(z.lo, e->right), _mm512_sll_epi64(z.hi, e->left));
     if (lanes == 0xff)
         _mm512_storeu_si512(e->t + i, t);
     else

@@ -80,9 +80,9 @@ struct ring_gemm_parts {
     void *context;
 };
 
-/* T [m][n] = ((C + A B + add) >> shift) + mask: the product on its way into a message (ring/elementwise.h), while
- * it is in the cache. Rows of end->t and end->mask are ldt apart. C is read, and undefined afterwards. parts: who wants parts of T,
- * or NULL. Fails only for want of memory, before the first part. */
+/* T [m][n] = (C + A B + add) >> shift: the product on its way into a message (ring/elementwise.h), while
+ * it is in the cache. Rows of end->t are ldt apart. C is read, and undefined afterwards; T may be its low plane, if ldt = ldc. parts: who
+ * wants parts of T, or NULL. Fails only for want of memory, before the first part. */
 STATUS_MUST_USE enum status ring_gemm_narrow(const struct ring_narrow *end, size_t ldt, struct ring_wide c, size_t ldc, size_t m,
                                              const int64_t *a, size_t lda, const struct ring_gemm_matrix *b,
                                              const struct ring_gemm_parts *parts);

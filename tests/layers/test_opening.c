@@ -75,8 +75,10 @@ static const int64_t no_mask[BLOCK];
 
 static void send(int p, int shift, const int64_t *mask)
 {
-    const struct ring_narrow end = opening_end(b.sent[p], mask, shift, p + 1);
-    ring_narrow(&end, (struct ring_wide){b.lo[p], b.hi[p]}, BLOCK);
+    const struct ring_wide z = {b.lo[p], b.hi[p]};
+    const struct ring_narrow end = opening_end(b.sent[p], shift, p + 1);
+    opening_mask(z, mask, shift, BLOCK);
+    ring_narrow(&end, z, BLOCK);
 }
 
 static void open_block(int shift)
