@@ -117,8 +117,7 @@ static enum status pack(struct ring_gemm_matrix **out, enum ring_gemm_kernel ker
     matrix->masked = masked;
     matrix->small = small;
     if (k != 0 && n != 0) {
-        if (!chosen->bytes(&matrix->bytes, matrix) ||
-            (matrix->data = gemm_allocate(matrix->bytes)) == NULL) {
+        if (!chosen->bytes(&matrix->bytes, matrix) || (matrix->data = gemm_allocate(matrix->bytes)) == NULL) {
             free(matrix);
             return status_fail(STATUS_MEMORY, "no memory for a packed matrix of %zu x %zu elements", k, n);
         }
@@ -185,8 +184,8 @@ enum status ring_gemm(struct ring_wide c, size_t ldc, size_t m, const int64_t *a
 
 /* ---- the product on its way into a message ---- */
 
-/* Not inside the kernels, where a tile of C is finished: the same instructions cost more there than here, since the
- * rows of a tile lie far apart in four arrays, and the multiplier waits for them. */
+/* Of kernels that do not do it themselves. Beside C it would cost more there than here, since the rows of a tile lie far apart, and
+ * the multiplier waits for them. */
 static void narrow(const struct gemm_progress *p, size_t rows, size_t columns)
 {
     const size_t c = p->row * p->ldc + p->column, t = p->row * p->ldt + p->column;
@@ -210,7 +209,8 @@ void gemm_progress(struct gemm_progress *p, size_t row, size_t column)
         const size_t rows = gemm_min(RING_GEMM_BAND, p->m - p->row), stop = gemm_progress_strip(p, p->column);
         if (p->row + rows > row && (p->row != row || stop > column))
             break;
-        narrow(p, rows, stop - p->column);
+        if (!p->in_place)
+            narrow(p, rows, stop - p->column);
         if (p->parts.ready != NULL)
             p->parts.ready(p->parts.context, p->row, rows, p->column, stop - p->column);
         p->column = stop;
@@ -228,6 +228,7 @@ enum status ring_gemm_narrow(const struct ring_narrow *end, size_t ldt, struct r
                              const struct ring_gemm_parts *parts)
 {
     struct gemm_progress p = {.end = *end, .c = c, .ldt = ldt, .ldc = ldc, .m = b->n == 0 ? 0 : m, .n = b->n};
+    p.in_place = b->kernel->narrows && b->k != 0 && end->t == c.lo && ldt == ldc;
     p.parts = parts != NULL ? *parts : (struct ring_gemm_parts){.columns = b->n};
     return multiply(c, ldc, m, a, lda, b, RING_GEMM_ADD, &p);
 }

@@ -216,7 +216,7 @@ static enum status multiply(struct ring_wide c, size_t ldc, size_t m, const int6
     return STATUS_OK;
 }
 
-const struct gemm_kernel gemm_amx = {"amx", available, bytes, pack, multiply};
+const struct gemm_kernel gemm_amx = {"amx", available, bytes, pack, multiply, false};
 
 #else
 

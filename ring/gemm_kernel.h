@@ -28,6 +28,7 @@ struct gemm_kernel {
     enum status (*multiply)(struct ring_wide c, size_t ldc, size_t m, const int64_t *a, size_t lda,
                             const struct ring_gemm_matrix *b, enum ring_gemm_mode mode,
                             struct gemm_progress *progress);
+    bool narrows; /* makes T of C itself where T is in place (struct gemm_progress) */
 };
 
 /* What becomes of C where it is finished. */
@@ -35,6 +36,7 @@ struct gemm_progress {
     struct ring_narrow end;
     struct ring_wide c;
     size_t ldt, ldc, m, n;
+    bool in_place; /* T is to be the low plane of C, and the kernel sees to it: a row of C, once it is finished, becomes end's */
     struct ring_gemm_parts parts;
     size_t row, column; /* of the next part */
 };

@@ -147,6 +147,7 @@ static void block(const struct product *p, const struct slice *s, const struct r
     const size_t rows = gemm_min(BLOCK, packed->end - row), tiles = gemm_blocks(rows, ROWS),
                  first = (row - packed->first) / ROWS, stride = MODULI * PANEL;
     const size_t left_bytes = s->steps * VNNI_STEP * ROWS;
+    const bool in_place = p->progress != NULL && p->progress->in_place && s->step + s->steps == p->steps;
     for (size_t i = 0; i < p->constants->count; i++)
         for (size_t tile = 0; tile < tiles; tile++)
             gemm_vnni_multiply(sums + tile * ROWS * stride + i * PANEL, stride, b->width,
@@ -156,7 +157,7 @@ static void block(const struct product *p, const struct slice *s, const struct r
         if (i + AHEAD < rows)
             fetch(p, row + i + AHEAD, b);
         gemm_vnni_combine(ring_wide_at(p->c, (row + i) * p->ldc + b->column), p->constants, sums + i * stride,
-                          b->columns, p->add || s->step != 0);
+                          b->columns, p->add || s->step != 0, in_place ? &p->progress->end : NULL);
     }
 }
 
@@ -243,7 +244,7 @@ static enum status multiply(struct ring_wide c, size_t ldc, size_t m, const int6
     return STATUS_OK;
 }
 
-const struct gemm_kernel gemm_vnni = {"vnni", available, bytes, pack, multiply};
+const struct gemm_kernel gemm_vnni = {"vnni", available, bytes, pack, multiply, true};
 
 #else
 

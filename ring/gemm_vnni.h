@@ -92,8 +92,9 @@ void gemm_vnni_pack_columns(uint8_t *out, const struct gemm_vnni_constants *cons
 void gemm_vnni_multiply(int32_t *sums, size_t stride, size_t width, const int8_t *a, const uint8_t *b,
                         size_t groups);
 
-/* One row of C = or += the sums [18][48] of all moduli; so many columns exist. */
+/* One row of C = or += the sums [18][48] of all moduli; so many columns exist. end: NULL, or the low plane of C becomes (C + the sums +
+ * end->add) >> end->shift, and the high one stays. */
 void gemm_vnni_combine(struct ring_wide c, const struct gemm_vnni_constants *constants, const int32_t *sums,
-                       size_t columns, bool add);
+                       size_t columns, bool add, const struct ring_narrow *end);
 
 #endif

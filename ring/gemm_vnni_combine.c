@@ -108,16 +108,50 @@ GEMM_VNNI_INLINE __m512i pair(__m512i x, __m512i y)
     return _mm512_or_si512(_mm512_and_si512(x, _mm512_set1_epi32(0xffff)), _mm512_slli_epi32(y, 16));
 }
 
-/* 16 columns of c = or += these words. */
+/* ring_narrow's constants in registers. A shift of 64, for a shift of 0, gives 0. */
+struct end {
+    __m512i low, high;
+    __m128i right, left;
+};
+
+GEMM_VNNI_INLINE struct end end_of(const struct ring_narrow *n)
+{
+    return (struct end){_mm512_set1_epi64((int64_t)(uint64_t)n->add),
+                        _mm512_set1_epi64((int64_t)(uint64_t)(n->add >> 64)), _mm_cvtsi32_si128(n->shift),
+                        _mm_cvtsi32_si128(64 - n->shift)};
+}
+
+/* 8 elements: (c + high 2^64 + low + end) >> shift. What is carried beyond 80 bits is shifted out. */
+GEMM_VNNI_INLINE void narrow(struct ring_wide c, __m512i low, __m128i high, const struct end *end,
+                             __mmask8 exist)
+{
+    const __m512i one = _mm512_set1_epi64(1), before = _mm512_maskz_loadu_epi64(exist, c.lo);
+    const __m512i sum = _mm512_add_epi64(low, before), all = _mm512_add_epi64(sum, end->low);
+    __m512i top = _mm512_cvtepu16_epi64(_mm_add_epi16(high, _mm_maskz_loadu_epi16(exist, c.hi)));
+    top = _mm512_add_epi64(top, end->high);
+    top = _mm512_mask_add_epi64(top, _mm512_cmplt_epu64_mask(sum, before), top, one);
+    top = _mm512_mask_add_epi64(top, _mm512_cmplt_epu64_mask(all, sum), top, one);
+    _mm512_mask_storeu_epi64(
+        c.lo, exist, _mm512_or_si512(_mm512_srl_epi64(all, end->right), _mm512_sll_epi64(top, end->left)));
+}
+
+/* 16 columns of c = or += these words; narrowed: or what becomes of the sum. */
 GEMM_VNNI_INLINE void put(struct ring_wide c, __m512i low, __m512i high, __m512i top, __mmask16 exist,
-                          bool add)
+                          bool add, const struct ring_narrow *narrowed)
 {
     const __m512i left = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
     const __m512i right = _mm512_add_epi32(left, _mm512_set1_epi32(8));
-    const __mmask8 first = put_low(c.lo, _mm512_permutex2var_epi32(low, left, high), (__mmask8)exist, add);
-    const __mmask8 second =
-        put_low(c.lo + 8, _mm512_permutex2var_epi32(low, right, high), (__mmask8)(exist >> 8), add);
+    const __m512i one = _mm512_permutex2var_epi32(low, left, high),
+                  two = _mm512_permutex2var_epi32(low, right, high);
     __m256i words = _mm512_cvtepi32_epi16(top);
+    if (narrowed) {
+        const struct end end = end_of(narrowed);
+        narrow(c, one, _mm256_castsi256_si128(words), &end, (__mmask8)exist);
+        narrow(ring_wide_at(c, 8), two, _mm256_extracti128_si256(words, 1), &end, (__mmask8)(exist >> 8));
+        return;
+    }
+    const __mmask8 first = put_low(c.lo, one, (__mmask8)exist, add);
+    const __mmask8 second = put_low(c.lo + 8, two, (__mmask8)(exist >> 8), add);
     if (add) {
         words = _mm256_add_epi16(words, _mm256_maskz_loadu_epi16(exist, c.hi));
         words = _mm256_mask_add_epi16(words, (__mmask16)(first | second << 8), words, _mm256_set1_epi16(1));
@@ -126,7 +160,8 @@ GEMM_VNNI_INLINE void put(struct ring_wide c, __m512i low, __m512i high, __m512i
 }
 
 GEMM_VNNI_INLINE void combine(struct ring_wide c, const struct gemm_vnni_constants *constants,
-                              const int32_t *sums, int vectors, size_t columns, bool add)
+                              const int32_t *sums, int vectors, size_t columns, bool add,
+                              const struct ring_narrow *end)
 {
     __m512i quad[GEMM_VNNI_QUADS][PANEL_VECTORS], none[PANEL_VECTORS], words[5][PANEL_VECTORS];
 #pragma GCC unroll 5
@@ -143,19 +178,20 @@ GEMM_VNNI_INLINE void combine(struct ring_wide c, const struct gemm_vnni_constan
     for (int v = 0; v < vectors; v++) {
         const size_t at = (size_t)v * VECTOR, rest = columns - at;
         put(ring_wide_at(c, at), pair(words[0][v], words[1][v]), pair(words[2][v], words[3][v]), words[4][v],
-            (__mmask16)(rest >= VECTOR ? 0xffff : (1u << rest) - 1), add);
+            (__mmask16)(rest >= VECTOR ? 0xffff : (1u << rest) - 1), add, end);
     }
 }
 
 GEMM_VNNI_TARGET void gemm_vnni_combine(struct ring_wide c, const struct gemm_vnni_constants *constants,
-                                        const int32_t *sums, size_t columns, bool add)
+                                        const int32_t *sums, size_t columns, bool add,
+                                        const struct ring_narrow *end)
 {
     if (columns > 2 * VECTOR)
-        combine(c, constants, sums, 3, columns, add);
+        combine(c, constants, sums, 3, columns, add, end);
     else if (columns > VECTOR)
-        combine(c, constants, sums, 2, columns, add);
+        combine(c, constants, sums, 2, columns, add, end);
     else
-        combine(c, constants, sums, 1, columns, add);
+        combine(c, constants, sums, 1, columns, add, end);
 }
 
 #endif
