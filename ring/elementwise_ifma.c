@@ -10,7 +10,7 @@
 
 #if defined(__x86_64__) && defined(__GNUC__) && (defined(__clang__) || __GNUC__ >= 9)
 
-#include <immintrin.h>
+#include "ring/narrow_avx512.h"
 
 #define TARGET __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512ifma")))
 #define INLINE static inline __attribute__((always_inline)) TARGET
@@ -94,26 +94,19 @@ INLINE void wide_store(struct ring_wide z, struct wide v, __mmask8 lanes)
     _mm_mask_storeu_epi16(z.hi, lanes, _mm512_cvtepi64_epi16(v.hi));
 }
 
-/* ring_narrow's constants in registers. A shift of 64, for a shift of 0, gives 0. */
 struct end {
     uint64_t *t;
-    struct wide add;
-    __m128i right, left;
+    struct narrow_avx512 narrow;
 };
 
 INLINE struct end end_of(const struct ring_narrow *n)
 {
-    return (struct end){
-        n->t,
-        {_mm512_set1_epi64((int64_t)(uint64_t)n->add), _mm512_set1_epi64((int64_t)(uint64_t)(n->add >> 64))},
-        _mm_cvtsi32_si128(n->shift),
-        _mm_cvtsi32_si128(64 - n->shift)};
+    return (struct end){n->t, narrow_avx512_of(n)};
 }
 
 INLINE void end_store(const struct end *e, size_t i, struct wide z, __mmask8 lanes)
 {
-    z = wide_add(z, e->add);
-    const __m512i t = _mm512_or_si512(_mm512_srl_epi64(z.lo, e->right), _mm512_sll_epi64(z.hi, e->left));
+    const __m512i t = narrow_avx512(&e->narrow, z.lo, z.hi);
     if (lanes == 0xff)
         _mm512_storeu_si512(e->t + i, t);
     else

@@ -17,7 +17,7 @@
  * deeper is added to C in further rounds. A unit is one such block against one column of tiles of B. */
 #define BLOCK 8
 #define A_BYTES ((size_t)800 << 10)
-_Static_assert(BLOCK * SIDE == RING_GEMM_BAND, "a unit has no more rows than a band");
+_Static_assert(BLOCK *SIDE == RING_GEMM_BAND, "a unit has no more rows than a band");
 
 struct product {
     struct ring_wide c;
@@ -117,6 +117,8 @@ static void unit(const struct product *p, const struct round *r, struct gemm_amx
     }
     struct gemm_amx_tile tile = {.ldc = p->ldc, .add = p->add || r->step != 0};
     tile.columns = (unsigned)gemm_min(SIDE, p->n - column);
+    if (p->progress != NULL && p->progress->in_place && r->step + r->steps == p->steps)
+        tile.end = &p->progress->end;
     for (size_t i = row; i < row + rows; i++) {
         const size_t at = (r->row + i) * SIDE;
         tile.c = ring_wide_at(p->c, at * p->ldc + column);
@@ -133,8 +135,8 @@ static void unit(const struct product *p, const struct round *r, struct gemm_amx
 static size_t strip_end(const struct product *p, const struct round *r, size_t tile)
 {
     const size_t row = r->row * SIDE, end = gemm_min(row + r->rows * SIDE, p->m);
-    if (p->progress == NULL || r->rows > p->block || r->step + r->steps < p->steps || row % RING_GEMM_BAND != 0 ||
-        end < gemm_min(row + RING_GEMM_BAND, p->m))
+    if (p->progress == NULL || r->rows > p->block || r->step + r->steps < p->steps ||
+        row % RING_GEMM_BAND != 0 || end < gemm_min(row + RING_GEMM_BAND, p->m))
         return p->column_tiles;
     return gemm_blocks(gemm_progress_strip(p->progress, tile * SIDE), SIDE);
 }
@@ -216,7 +218,7 @@ static enum status multiply(struct ring_wide c, size_t ldc, size_t m, const int6
     return STATUS_OK;
 }
 
-const struct gemm_kernel gemm_amx = {"amx", available, bytes, pack, multiply, false};
+const struct gemm_kernel gemm_amx = {"amx", available, bytes, pack, multiply, true};
 
 #else
 

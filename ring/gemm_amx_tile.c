@@ -19,14 +19,20 @@
 
 #ifdef GEMM_AMX
 
-#include <immintrin.h>
+#include "ring/narrow_avx512.h"
 
 #define INLINE static inline __attribute__((always_inline)) GEMM_AMX_TARGET
 
-/* c = or += lo + 2^64 hi in eight columns. */
-INLINE void store_eight(struct ring_wide c, __m512i lo, __m256i hi, __mmask8 mask, bool add)
+/* c = or += lo + 2^64 hi in eight columns, or what becomes of the sum. */
+INLINE void store_eight(const struct gemm_amx_tile *tile, struct ring_wide c, __m512i lo, __m256i hi,
+                        __mmask8 mask)
 {
-    if (add) {
+    if (tile->end != NULL) {
+        const struct narrow_avx512 end = narrow_avx512_of(tile->end);
+        narrow_avx512_sum(&end, c, lo, _mm512_cvtepu32_epi64(hi), mask);
+        return;
+    }
+    if (tile->add) {
         const __m512i before = _mm512_maskz_loadu_epi64(mask, c.lo);
         lo = _mm512_add_epi64(lo, before);
         hi = _mm256_add_epi32(hi, _mm256_cvtepu16_epi32(_mm_maskz_loadu_epi16(mask, c.hi)));
@@ -71,11 +77,11 @@ INLINE void finish_row(struct gemm_amx_work *work)
     const __m512i low = four_bytes(&sum, sums, 0);
     const __m512i high = four_bytes(&sum, sums, 4);
     const __m512i top = four_bytes(&sum, sums, 8);
-    store_eight(c, _mm512_permutex2var_epi32(low, first, high), _mm512_castsi512_si256(top), (__mmask8)mask,
-                tile->add);
+    store_eight(tile, c, _mm512_permutex2var_epi32(low, first, high), _mm512_castsi512_si256(top),
+                (__mmask8)mask);
     if (tile->columns > 8)
-        store_eight(ring_wide_at(c, 8), _mm512_permutex2var_epi32(low, second, high),
-                    _mm512_extracti64x4_epi64(top, 1), (__mmask8)(mask >> 8), tile->add);
+        store_eight(tile, ring_wide_at(c, 8), _mm512_permutex2var_epi32(low, second, high),
+                    _mm512_extracti64x4_epi64(top, 1), (__mmask8)(mask >> 8));
     work->row++;
 }
 

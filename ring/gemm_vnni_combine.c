@@ -4,6 +4,7 @@
 #ifdef GEMM_VNNI
 
 #include "ring/gemm_vnni_reduce.h"
+#include "ring/narrow_avx512.h"
 
 /* What follows works on up to three vectors of columns at once, so that the processor always has independent work, and a
  * constant that is loaded serves them all; vectors is a constant where it is called. */
@@ -108,33 +109,6 @@ GEMM_VNNI_INLINE __m512i pair(__m512i x, __m512i y)
     return _mm512_or_si512(_mm512_and_si512(x, _mm512_set1_epi32(0xffff)), _mm512_slli_epi32(y, 16));
 }
 
-/* ring_narrow's constants in registers. A shift of 64, for a shift of 0, gives 0. */
-struct end {
-    __m512i low, high;
-    __m128i right, left;
-};
-
-GEMM_VNNI_INLINE struct end end_of(const struct ring_narrow *n)
-{
-    return (struct end){_mm512_set1_epi64((int64_t)(uint64_t)n->add),
-                        _mm512_set1_epi64((int64_t)(uint64_t)(n->add >> 64)), _mm_cvtsi32_si128(n->shift),
-                        _mm_cvtsi32_si128(64 - n->shift)};
-}
-
-/* 8 elements: (c + high 2^64 + low + end) >> shift. What is carried beyond 80 bits is shifted out. */
-GEMM_VNNI_INLINE void narrow(struct ring_wide c, __m512i low, __m128i high, const struct end *end,
-                             __mmask8 exist)
-{
-    const __m512i one = _mm512_set1_epi64(1), before = _mm512_maskz_loadu_epi64(exist, c.lo);
-    const __m512i sum = _mm512_add_epi64(low, before), all = _mm512_add_epi64(sum, end->low);
-    __m512i top = _mm512_cvtepu16_epi64(_mm_add_epi16(high, _mm_maskz_loadu_epi16(exist, c.hi)));
-    top = _mm512_add_epi64(top, end->high);
-    top = _mm512_mask_add_epi64(top, _mm512_cmplt_epu64_mask(sum, before), top, one);
-    top = _mm512_mask_add_epi64(top, _mm512_cmplt_epu64_mask(all, sum), top, one);
-    _mm512_mask_storeu_epi64(
-        c.lo, exist, _mm512_or_si512(_mm512_srl_epi64(all, end->right), _mm512_sll_epi64(top, end->left)));
-}
-
 /* 16 columns of c = or += these words; narrowed: or what becomes of the sum. */
 GEMM_VNNI_INLINE void put(struct ring_wide c, __m512i low, __m512i high, __m512i top, __mmask16 exist,
                           bool add, const struct ring_narrow *narrowed)
@@ -145,9 +119,11 @@ GEMM_VNNI_INLINE void put(struct ring_wide c, __m512i low, __m512i high, __m512i
                   two = _mm512_permutex2var_epi32(low, right, high);
     __m256i words = _mm512_cvtepi32_epi16(top);
     if (narrowed) {
-        const struct end end = end_of(narrowed);
-        narrow(c, one, _mm256_castsi256_si128(words), &end, (__mmask8)exist);
-        narrow(ring_wide_at(c, 8), two, _mm256_extracti128_si256(words, 1), &end, (__mmask8)(exist >> 8));
+        const struct narrow_avx512 end = narrow_avx512_of(narrowed);
+        narrow_avx512_sum(&end, c, one, _mm512_cvtepu16_epi64(_mm256_castsi256_si128(words)),
+                          (__mmask8)exist);
+        narrow_avx512_sum(&end, ring_wide_at(c, 8), two,
+                          _mm512_cvtepu16_epi64(_mm256_extracti128_si256(words, 1)), (__mmask8)(exist >> 8));
         return;
     }
     const __mmask8 first = put_low(c.lo, one, (__mmask8)exist, add);

@@ -44,27 +44,33 @@ uint64_t *random_words(size_t n)
     return out;
 }
 
-void check_parts(const struct problem *p, const struct ring_gemm_matrix *b, size_t strip)
+static void check(const struct problem *p, const struct ring_gemm_matrix *b, size_t strip, bool in_place)
 {
-    const size_t m = p->m, n = p->n, ldt = n + 3, ldc = n + 5;
+    const size_t m = p->m, n = p->n, ldc = n + 5, ldt = in_place ? ldc : n + 3;
     struct ring_wide c[2] = {wide_make(m * ldc), wide_make(m * ldc)};
     memcpy(c[1].lo, c[0].lo, m * ldc * sizeof *c[0].lo);
     memcpy(c[1].hi, c[0].hi, m * ldc * sizeof *c[0].hi);
-    uint64_t *t = random_words(m * ldt), *wanted = random_words(m * ldt);
-    struct ring_narrow end = {wanted, random_word(), 12};
+    uint64_t *beside = random_words(m * ldt), *wanted = random_words(m * ldt);
+    struct ring_narrow end = {wanted, (ring_u128)random_word() << 64 | random_word(), 12};
     ck_assert_int_eq(ring_gemm(c[0], ldc, m, p->a, p->lda, b, RING_GEMM_ADD), STATUS_OK);
     for (size_t row = 0; row < m; row++) {
         const struct ring_narrow at = ring_narrow_at(end, row * ldt);
         ring_narrow(&at, ring_wide_at(c[0], row * ldc), n);
     }
-    struct listener l = {.m = m, .n = n, .strip = strip, .t = t, .wanted = wanted, .ldt = ldt};
+    end.t = in_place ? c[1].lo : beside;
+    struct listener l = {.m = m, .n = n, .strip = strip, .t = end.t, .wanted = wanted, .ldt = ldt};
     const struct ring_gemm_parts parts = {.columns = strip, .ready = hear, .context = &l};
-    end.t = t;
     ck_assert_int_eq(ring_gemm_narrow(&end, ldt, c[1], ldc, m, p->a, p->lda, b, &parts), STATUS_OK);
     ck_assert_uint_eq(l.row, n > 0 ? m : 0);
     ck_assert_uint_eq(l.column, 0);
     wide_free(c[0]);
     wide_free(c[1]);
-    free(t);
+    free(beside);
     free(wanted);
+}
+
+void check_parts(const struct problem *p, const struct ring_gemm_matrix *b, size_t strip)
+{
+    check(p, b, strip, false);
+    check(p, b, strip, true);
 }

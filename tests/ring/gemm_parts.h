@@ -7,7 +7,8 @@
 /* Words of the test's generator. */
 uint64_t *random_words(size_t n);
 
-/* The rows of p times b, which is packed, in strips of so many columns; beside it the product, narrowed afterwards. */
+/* The rows of p times b, which is packed, in strips of so many columns; beside it the product, narrowed afterwards. Once
+ * beside C, once in place. */
 void check_parts(const struct problem *p, const struct ring_gemm_matrix *b, size_t strip);
 
 #endif
