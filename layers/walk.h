@@ -55,7 +55,7 @@ struct cost {
     uint64_t store_p1;
     uint64_t products;       /* ring multiplications of one evaluator online */
     uint64_t offline_products;
-    uint64_t memory_bytes;   /* of an evaluator for one bundle: material, table keys, live tensors */
+    uint64_t memory_bytes;   /* of an evaluator for one bundle: material, table keys, masks, tensors that nothing was dealt for */
     uint64_t weight_bytes;   /* weight shares of an evaluator in memory */
 };
 void walk_count_gate(const struct schedule *schedule, const struct gate *gate, struct cost *cost);
@@ -139,7 +139,8 @@ struct evaluator {
     struct ring_seed seed; /* shared with P0 for this bundle */
     struct bundle_label label;
     struct share *tensor;
-    void **product;        /* by gate: material, spent or not; owned */
+    bool warm;             /* what walk_online may spend: set by walk_warm, taken back by walk_online */
+    void **product;        /* by gate: what was dealt, and the mask of the opening; then, in its low plane, t and m; owned */
     void **key;            /* by lookup: this party's seeds, then the public part of the keys; owned */
     uint64_t **entry;      /* by lookup: shares of the entries of all its tables, [tables][count]; owned, made when needed */
     uint16_t **index;      /* by lookup: the opened d */
@@ -161,9 +162,9 @@ STATUS_MUST_USE enum status evaluator_init(struct evaluator *evaluator);
 void evaluator_clear(struct evaluator *evaluator);
 
 STATUS_MUST_USE enum status walk_prepare(struct evaluator *evaluator);
-/* Loads a bundle's material and table keys and makes its masks: everything that needs no input. */
+/* Loads a bundle's material and table keys, makes its masks and joins them: everything that needs no input. */
 STATUS_MUST_USE enum status walk_warm(struct evaluator *evaluator);
-/* input: this party's additive shares modulo 2^80 of each GATE_INPUT. output: its share modulo 2^32 of the logits. */
+/* Once, after walk_warm: STATUS_STATE else, and nothing leaves. input: this party's additive shares modulo 2^80 of each GATE_INPUT. output: its share modulo 2^32 of the logits. */
 STATUS_MUST_USE enum status walk_online(struct evaluator *evaluator, const struct ring_wide *input, uint32_t *output);
 
 /* input: integers at the scale of each GATE_INPUT. output: logits as integers at the output's scale. */

@@ -103,6 +103,7 @@ enum status walk_warm(struct evaluator *e)
         if (status == STATUS_OK)
             status = warm_lookup(e, i);
     }
+    e->warm = status == STATUS_OK;
     return status;
 }
 
@@ -116,8 +117,6 @@ static enum status start_product(struct online *o, uint32_t number, size_t n, vo
     *data = e->product[number];
     if (*data)
         return STATUS_OK;
-    if (gate_walks(g->kind)->product && !e->clear) /* nothing leaves without the mask that joined it */
-        return status_fail(STATUS_STATE, "a bundle that was not warmed");
     *data = pool_take_zero(n * RING_PRODUCT_BYTES);
     if (!*data)
         return status_fail(STATUS_MEMORY, "out of memory");
@@ -221,7 +220,7 @@ static enum status open_product(struct online *o, uint32_t number, struct ring_w
     const struct ring_narrow end = opening_end((uint64_t *)out->m, schedule_shift(g), e->party);
     if (status != STATUS_OK)
         return status;
-    if (walks->open && g->index == SCHEDULE_NONE && g->lookup == SCHEDULE_NONE)
+    if (walks->open && masked_ahead(g) && g->lookup == SCHEDULE_NONE)
         return walks->open(e, g, z, &end);
     return open_in_steps(o, number, z, n, &end);
 }
@@ -320,6 +319,10 @@ static enum status run_rounds(struct online *o)
 enum status walk_online(struct evaluator *e, const struct ring_wide *input, uint32_t *output)
 {
     struct online o = {.e = e, .input = input, .output = output};
+    /* Without the masks that warming joins, or with those of a walk before, an opening would tell what it opens. */
+    if (!e->clear && !e->warm)
+        return status_fail(STATUS_STATE, "a bundle can be spent once, and only after it was warmed");
+    e->warm = false;
     o.received_index = calloc(e->schedule->gates + 1, sizeof *o.received_index);
     if (!o.received_index)
         return status_fail(STATUS_MEMORY, "out of memory");

@@ -19,7 +19,9 @@ static inline uint64_t narrowed(uint64_t lo, uint64_t hi, ring_u128 add, int shi
 RING_CLONES static void narrow_all(uint64_t *t, const uint64_t *lo, const uint16_t *restrict hi, size_t n,
                                    int shift, uint64_t add_lo, uint64_t add_hi)
 {
+#ifndef __clang__
 #pragma GCC ivdep
+#endif
     for (size_t i = 0; i < n; i++) {
         const uint64_t sum = lo[i] + add_lo, carried = hi[i] + add_hi + (sum < lo[i]);
         t[i] = sum >> shift | carried << (64 - shift);

@@ -17,7 +17,7 @@
  * deeper is added to C in further rounds. A unit is one such block against one column of tiles of B. */
 #define BLOCK 8
 #define A_BYTES ((size_t)800 << 10)
-_Static_assert(BLOCK *SIDE == RING_GEMM_BAND, "a unit has no more rows than a band");
+_Static_assert(BLOCK * SIDE == RING_GEMM_BAND, "a unit has no more rows than a band");
 
 struct product {
     struct ring_wide c;

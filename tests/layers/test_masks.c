@@ -197,6 +197,23 @@ START_TEST(the_evaluators_streams_are_the_dealers_and_apart_from_each_other)
 }
 END_TEST
 
+/* The second time, what was dealt has no mask any more; before warming, it has none yet. Nothing is queued in either case. */
+START_TEST(an_evaluator_walks_once_and_only_when_it_was_warmed)
+{
+    int64_t logits[8];
+    three_offline(&student.three);
+    three_online(&student.three, (const int64_t *const *)student.input, logits);
+    for (int p = 1; p < 3; p++) {
+        struct evaluator *spent = &student.three.party[p].evaluator,
+                         fresh = {.schedule = &student.schedule, .party = p};
+        ck_assert_int_eq(walk_online(spent, student.three.party[p].input, NULL), STATUS_STATE);
+        ck_ok(evaluator_init(&fresh));
+        ck_assert_int_eq(walk_online(&fresh, student.three.party[p].input, NULL), STATUS_STATE);
+        evaluator_clear(&fresh);
+    }
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("masks");
@@ -207,6 +224,7 @@ int main(void)
     tcase_add_test(tests, the_name_of_the_bundle_and_its_seed_are_both_part_of_the_key);
     tcase_add_test(tests, every_opening_every_product_and_every_index_has_its_own_stream);
     tcase_add_test(tests, the_evaluators_streams_are_the_dealers_and_apart_from_each_other);
+    tcase_add_test(tests, an_evaluator_walks_once_and_only_when_it_was_warmed);
     suite_add_tcase(suite, tests);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);
