@@ -11,7 +11,10 @@
  *      "layers":  the same by layer
  *      "steps":   the same by round, in their order
  *      "links":   [{"name", "rate", "delay_ms", "ms", "predicted_ms", "measured_over_predicted",
- *                   "overlapped_ms", "measured_over_overlapped"}]
+ *                   "overlapped_ms", "measured_over_overlapped", "in_flight"}]
+ *      "in_flight": {"count", "ms", "ms_a_sequence", "alone_ms", "of_alone", "of_online"}
+ *                   if asked for: so many at a time, all of them, from the requests on; one alone, from its request on; a part of
+ *                   the former over the latter, and over the online time of one alone
  *      "online_over_float", "offline_over_online"}
  *
  * Times are wall clock: medians of runs, or the split of the run with the median online time, of both
@@ -35,6 +38,7 @@ struct bench {
     uint32_t tokens, batch;
     enum tune tune;
     int threads, runs;
+    unsigned in_flight; /* inferences at a time that are measured besides; 0: none */
     struct bench_link link[LOCAL_SETS_MAX - 1]; /* measured besides plain loopback */
     int links;
 

@@ -4,6 +4,7 @@
 
 #include "layers/walk.h"
 #include "parties/bench.h"
+#include "parties/in_flight.h"
 #include "parties/progress.h"
 #include "parties/rates.h"
 
@@ -13,6 +14,8 @@ struct trial {
     int runs;
     struct walk_profile profile[2]; /* of the run with the median online time */
     uint64_t bytes, rounds;
+    double alone;    /* the median of one inference from its request on, milliseconds */
+    double together; /* b->in_flight inferences at a time, all of them, milliseconds */
 };
 
 static void trial_clear(struct trial *t)
@@ -73,42 +76,86 @@ static void choose_profile(struct trial *t, struct walk_profile (*profiles)[2], 
     memset(profiles[best], 0, sizeof profiles[best]);
 }
 
+/* ---- several at a time ---- */
+
+struct together {
+    struct bench *bench;
+    struct measured *measured;
+};
+
+static enum status infer_one(void *context, size_t index)
+{
+    struct together *t = context;
+    struct inference i;
+    struct measured own = *t->measured;
+    (void)index;
+    own.logits = calloc((size_t)t->bench->batch * t->bench->model.description.config.labels, sizeof *own.logits);
+    const enum status status = own.logits ? infer(t->bench, &own, &i, NULL)
+                                          : status_fail(STATUS_MEMORY, "out of memory for the logits");
+    free(own.logits);
+    return status;
+}
+
+/* Once for the parties to get the memory they need; then what counts. */
+static enum status run_together(struct bench *b, struct measured *m, double *ms)
+{
+    struct together t = {b, m};
+    enum status status = in_flight_run(b->in_flight, b->in_flight, infer_one, &t);
+    const double start = rates_seconds();
+    if (status == STATUS_OK)
+        status = in_flight_run(b->in_flight, b->in_flight, infer_one, &t);
+    *ms = 1e3 * (rates_seconds() - start);
+    return status;
+}
+
 /* One inference first, for weights to be loaded and links to come up; then those that count. */
 static enum status run_inferences(struct bench *b, struct measured *m, struct trial *t, int runs)
 {
     struct inference i;
     struct walk_profile(*profiles)[2] = calloc((size_t)runs, sizeof *profiles);
-    double *online = calloc((size_t)runs, sizeof *online);
+    double *online = calloc((size_t)runs, sizeof *online), *alone = calloc((size_t)runs, sizeof *alone);
     *t = (struct trial){.runs = runs,
                         .online = calloc((size_t)runs, sizeof *t->online),
                         .warm = calloc((size_t)runs, sizeof *t->warm)};
-    enum status status = profiles && online && t->online && t->warm
+    enum status status = profiles && online && alone && t->online && t->warm
                              ? infer(b, m, &i, NULL)
                              : status_fail(STATUS_MEMORY, "out of memory for measurements");
     for (int run = 0; status == STATUS_OK && run < runs; run++) {
         status = infer(b, m, &i, profiles[run]);
         online[run] = t->online[run] = i.online_ms;
+        alone[run] = i.total_ms;
         const double warm[2] = {profiles[run][0].warm, profiles[run][1].warm};
         t->warm[run] = 1e3 * (warm[0] > warm[1] ? warm[0] : warm[1]);
         t->bytes = i.bytes;
         t->rounds = i.rounds;
     }
-    if (status == STATUS_OK)
+    if (status == STATUS_OK) {
         choose_profile(t, profiles, online);
+        t->alone = rates_median(alone, (size_t)runs);
+    }
+    if (status == STATUS_OK && b->in_flight)
+        status = run_together(b, m, &t->together);
     for (int run = 0; profiles && run < runs; run++)
         for (int p = 0; p < 2; p++)
             walk_profile_clear(&profiles[run][p]);
     free(profiles);
     free(online);
+    free(alone);
     return status;
 }
 
 /* ---- offline ---- */
 
+/* Of all trials: one before those that count, of each kind. */
+static uint64_t inferences(const struct bench *b)
+{
+    return (uint64_t)(b->runs + 1 + 2 * (int)b->in_flight) * (uint64_t)(b->links + 1);
+}
+
 /* One bundle first, as its dealing loads the weights; then all that will be spent, whose time counts. */
 static enum status deal(struct bench *b, struct measured *m)
 {
-    const uint32_t count = (uint32_t)((b->runs + 1) * (b->links + 1));
+    const uint32_t count = (uint32_t)inferences(b);
     struct progress progress;
     struct deal_request r = {
         .model = m->id, .bucket = b->tokens, .batch = b->batch, .tune = b->tune, .count = 1};
@@ -143,6 +190,17 @@ static void sum_profile(const struct walk_profile *p, double sum[6])
         sum[2] += 1e3 * p->wait[i];
 }
 
+/* NULL if it was not asked for. */
+static json_t *together_new(const struct bench *b, const struct trial *t)
+{
+    if (!b->in_flight)
+        return NULL;
+    const double one = t->together / b->in_flight;
+    return json_pack("{s:I, s:f, s:f, s:f, s:f, s:f}", "count", (json_int_t)b->in_flight, "ms", t->together, "ms_a_sequence",
+                     one / b->batch, "alone_ms", t->alone, "of_alone", one / t->alone, "of_online",
+                     one / rates_median(t->online, (size_t)t->runs));
+}
+
 static void report_online(const struct bench *b, struct measured *m, json_t *report)
 {
     struct trial *t = &m->trial;
@@ -155,6 +213,8 @@ static void report_online(const struct bench *b, struct measured *m, json_t *rep
                                   (json_int_t)m->offline_bytes, "bytes_counted",
                                   (json_int_t)b->cost.offline_bytes, "store_bytes",
                                   (json_int_t)b->cost.store_bytes));
+    if (b->in_flight)
+        json_object_set_new(report, "in_flight", together_new(b, t));
     json_object_set_new(report, "warm_ms", json_real(rates_median(t->warm, (size_t)t->runs)));
     json_object_set_new(report, "online",
                         json_pack("{s:f, s:I, s:I, s:I, s:I, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f}", "ms",
@@ -183,11 +243,12 @@ static enum status measure_link(struct bench *b, struct measured *m, int number,
         const double loopback = rates_median(m->trial.online, (size_t)m->trial.runs),
                      predicted = bench_predict(b, &link->links, loopback),
                      overlapped = predicted - bench_hidden(b, &link->links, m->trial.profile);
-        json_array_append_new(list, json_pack("{s:s, s:f, s:f, s:f, s:f, s:f, s:f, s:f}", "name", link->name,
+        json_array_append_new(list, json_pack("{s:s, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:o*}", "name", link->name,
                                               "rate", link->links.rate, "delay_ms", link->links.delay_ms,
                                               "ms", ms, "predicted_ms", predicted, "measured_over_predicted",
                                               ms / predicted, "overlapped_ms", overlapped,
-                                              "measured_over_overlapped", ms / overlapped));
+                                              "measured_over_overlapped", ms / overlapped, "in_flight",
+                                              together_new(b, &t)));
     }
     trial_clear(&t);
     return status;
@@ -198,7 +259,7 @@ static enum status measure_link(struct bench *b, struct measured *m, int number,
 /* Room for the weights, twice as masked and packed shares may lie there, and all bundles. */
 static uint64_t store_size(const struct bench *b)
 {
-    const uint64_t bundles = (uint64_t)(b->runs + 1) * (uint64_t)(b->links + 1) + 4;
+    const uint64_t bundles = inferences(b) + 4;
     return ((uint64_t)256 << 20) + 4 * b->cost.weight_bytes + 2 * bundles * b->cost.store_bytes;
 }
 

@@ -87,6 +87,15 @@ static void print_times(const json_t *r)
            number(r, "offline_over_online"));
 }
 
+static void print_together(const json_t *t, const char *link)
+{
+    if (t)
+        printf("%.0f at a time%s%s: %.1f ms, %.1f ms a sequence; alone %.1f ms from the request on; %.2f of it, %.2f of "
+               "online\n",
+               number(t, "count"), link[0] ? ", " : "", link, number(t, "ms"), number(t, "ms_a_sequence"),
+               number(t, "alone_ms"), number(t, "of_alone"), number(t, "of_online"));
+}
+
 static void print_links(const json_t *list)
 {
     const json_t *link;
@@ -100,6 +109,8 @@ static void print_links(const json_t *list)
                number(link, "rate") / 1e6, number(link, "delay_ms"), number(link, "ms"),
                number(link, "predicted_ms"), number(link, "measured_over_predicted"),
                number(link, "overlapped_ms"), number(link, "measured_over_overlapped"));
+    json_array_foreach(list, i, link)
+        print_together(json_object_get(link, "in_flight"), text(link, "name"));
 }
 
 void bench_table(const json_t *r)
@@ -109,5 +120,6 @@ void bench_table(const json_t *r)
     print_parts(json_object_get(r, "kinds"), "gate");
     print_parts(json_object_get(r, "layers"), "layer");
     print_times(r);
+    print_together(json_object_get(r, "in_flight"), "");
     print_links(json_object_get(r, "links"));
 }

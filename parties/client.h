@@ -1,6 +1,6 @@
 /* What a client, an operator or a model's owner does with three parties: the calling side of parties/service.h.
  *
- * One session a call; any number of clients may be used at the same time, a client by one thread at a time. */
+ * One session a call; any number of clients may be used at the same time, and a client by any number of threads. */
 #ifndef TREFOIL_PARTIES_CLIENT_H
 #define TREFOIL_PARTIES_CLIENT_H
 

@@ -27,6 +27,7 @@ static const struct argp_option options[] = {
     {"rate", RATE, "BITS", 0, "Measure a link of so many bits a second, too (1e9, 200M)", 0},
     {"delay", DELAY, "MS", 0, "The delay of that link, one way, in milliseconds", 0},
     {"html", HTML, "FILE", 0, "Write a page with charts", 0},
+    {"in-flight", 'i', "N", 0, "Measure N inferences at a time besides", 0},
     {"report", REPORT, "FILE", 0, "Write the JSON object, too", 0},
     {"json", 'j', NULL, 0, "Print a JSON object", 0},
     {0},
@@ -88,6 +89,9 @@ static error_t parse(int key, char *argument, struct argp_state *state)
         return 0;
     case RUNS:
         bench->runs = (int)command_number(argument, "runs", 1, 1000, state);
+        return 0;
+    case 'i':
+        bench->in_flight = (unsigned)command_number(argument, "in-flight", 2, LOCAL_REQUESTS_MAX, state);
         return 0;
     case LINKS:
         if (bench->links == 0)

@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "parties/evaluation.h"
+#include "parties/in_flight.h"
 #include "parties/print.h"
 
 struct arguments {
@@ -12,6 +13,7 @@ struct arguments {
     const char *data, *model, *name;
     unsigned long limit;
     uint32_t batch;
+    unsigned in_flight;
     bool json, clear_only, truncate;
 };
 
@@ -23,6 +25,7 @@ static const struct argp_option options[] = {
     {"float", 'F', NULL, 0, "Only the clear model, a student or any other: no parties are needed", 0},
     {"limit", 'l', "N", 0, "Only the first N examples", 0},
     {"batch", 'b', "N", 0, "Sequences of one inference (1)", 0},
+    {"in-flight", 'i', "N", 0, "Inferences at a time (1); more are faster behind slow lines", 0},
     {"truncate", 'T', NULL, 0, "Cut texts that are too long for the model", 0},
     {"json", 'j', NULL, 0, "Print a JSON object", 0},
     {0},
@@ -70,6 +73,9 @@ static error_t parse(int key, char *argument, struct argp_state *state)
     case 'b':
         arguments->batch = (uint32_t)command_number(argument, "batch", 1, 1024, state);
         return 0;
+    case 'i':
+        arguments->in_flight = (unsigned)command_number(argument, "in-flight", 1, IN_FLIGHT_MAX, state);
+        return 0;
     case 'T':
         arguments->truncate = true;
         return 0;
@@ -109,6 +115,8 @@ static enum status report_json(const struct evaluation *e, const enum metric met
                   metric_name(metric[0]), "private", both ? json_real(value[0][0]) : json_null(), "float",
                   value[0][1], "agree", both ? json_integer((json_int_t)evaluation_agree(e)) : json_null(),
                   "max_logit_diff", both ? json_real(evaluation_distance(e)) : json_null());
+    if (both)
+        json_object_set_new(json, "seconds", json_real(e->seconds));
     if (metric[1] != METRIC_NONE)
         json_object_set_new(json, "second",
                             json_pack("{s:s, s:o, s:f}", "metric", metric_name(metric[1]), "private",
@@ -134,9 +142,9 @@ static void report_text(const struct evaluation *e, const enum metric metric[2],
         return;
     printf("%zu of %zu agree, logits at most %.5f apart\n", evaluation_agree(e), e->data.count,
            evaluation_distance(e));
-    printf("%llu inferences, %.0f ms online each, %llu bundles dealt; the last took %llu rounds and %s each "
+    printf("%llu inferences in %.1f s, %.0f ms online each, %llu bundles dealt; the last took %llu rounds and %s each "
            "way\n",
-           (unsigned long long)e->inferences, e->inferences ? e->online_ms / (double)e->inferences : 0.0,
+           (unsigned long long)e->inferences, e->seconds, e->inferences ? e->online_ms / (double)e->inferences : 0.0,
            (unsigned long long)e->dealt, (unsigned long long)e->rounds, print_bytes(bytes, e->bytes));
 }
 
@@ -175,7 +183,7 @@ static enum status run_private(const struct arguments *arguments)
     if (!status)
         status = evaluation_run_clear(&e, &clear);
     if (!status)
-        status = evaluation_run_private(&e, &classifier, arguments->batch);
+        status = evaluation_run_private(&e, &classifier, arguments->batch, arguments->in_flight);
     if (!status)
         status = report(&e, arguments->json);
     evaluation_clear(&e);
@@ -239,7 +247,7 @@ static enum status run_clear(const struct arguments *arguments)
 
 int command_eval(int argc, char **argv)
 {
-    struct arguments arguments = {.batch = 1};
+    struct arguments arguments = {.batch = 1, .in_flight = 1};
     command_parse(&argp, argc, argv, &arguments);
     enum status status = arguments.clear_only ? run_clear(&arguments) : run_private(&arguments);
     return status ? command_fail(argv[0]) : COMMAND_OK;

@@ -1,10 +1,13 @@
 #include "parties/evaluation.h"
 
 #include <math.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "parties/in_flight.h"
 #include "parties/progress.h"
+#include "parties/rates.h"
 
 #define DEAL_MOST 16 /* bundles asked for at a time */
 
@@ -107,70 +110,149 @@ static enum status order(struct place **out, const struct evaluation *e, const s
     return status;
 }
 
-/* One inference; deals bundles if none is left. more: inferences of this bucket still to come, this one
- * included. */
-static enum status run_one(struct evaluation *e, struct classifier *classifier,
-                           const struct tokens *const *tokens, uint32_t batch, uint32_t bucket, size_t more,
+/* Examples that one inference takes. */
+struct group {
+    const struct place *place;
+    size_t count;
+    size_t more;         /* inferences of this bucket from this one on */
+    struct group *first; /* of its bucket */
+    unsigned deals;      /* of the first one: how often its bucket was dealt */
+};
+
+struct private_run {
+    struct evaluation *e;
+    struct classifier *classifier;
+    uint32_t batch;
+    struct group *group;
+    size_t groups;
+    pthread_mutex_t dealing; /* held meanwhile; deals */
+    pthread_mutex_t lock;    /* what is reported */
+    struct progress progress;
+    size_t done;
+};
+
+/* How often bundles of this bucket were dealt. */
+static unsigned deals_of(struct private_run *r, const struct group *g)
+{
+    pthread_mutex_lock(&r->dealing);
+    const unsigned deals = g->first->deals;
+    pthread_mutex_unlock(&r->dealing);
+    return deals;
+}
+
+/* Unless another inference has dealt since then. dealt: none if the parties have no room. */
+static enum status deal_since(struct private_run *r, const struct group *g, unsigned deals, bool *dealt)
+{
+    enum status status = STATUS_OK;
+    pthread_mutex_lock(&r->dealing);
+    *dealt = g->first->deals != deals;
+    if (!*dealt) {
+        uint32_t count = 0;
+        status = classifier_deal(r->classifier, g->place->bucket, r->batch,
+                                 (uint32_t)(g->more < DEAL_MOST ? g->more : DEAL_MOST), &count);
+        r->e->dealt += count;
+        *dealt = count > 0;
+        g->first->deals += *dealt;
+    }
+    pthread_mutex_unlock(&r->dealing);
+    return status;
+}
+
+/* One inference; deals bundles if none is left, again if others were faster. */
+static enum status run_one(struct private_run *r, const struct group *g, const struct tokens *const *tokens,
                            struct answer *answer)
 {
-    enum status status = classifier_run(classifier, tokens, batch, bucket, answer);
-    if (status != STATUS_EMPTY)
-        return status;
-    uint32_t dealt;
-    status =
-        classifier_deal(classifier, bucket, batch, (uint32_t)(more < DEAL_MOST ? more : DEAL_MOST), &dealt);
-    if (status)
-        return status;
-    e->dealt += dealt;
-    return classifier_run(classifier, tokens, batch, bucket, answer);
+    for (;;) {
+        const unsigned deals = deals_of(r, g);
+        bool dealt;
+        enum status status = classifier_run(r->classifier, tokens, r->batch, g->place->bucket, answer);
+        if (status != STATUS_EMPTY)
+            return status;
+        status = deal_since(r, g, deals, &dealt);
+        if (status != STATUS_OK)
+            return status;
+        if (!dealt)
+            return status_fail(STATUS_EMPTY,
+                               "no bundle of %u tokens is left, and the parties deal no more: see bundles_max in their "
+                               "configurations",
+                               g->place->bucket);
+    }
+}
+
+static void take_answers(struct private_run *r, const struct group *g, const struct answer *answer)
+{
+    struct evaluation *e = r->e;
+    const uint32_t labels = e->config.labels;
+    pthread_mutex_lock(&r->lock);
+    for (size_t i = 0; i < g->count; i++)
+        memcpy(e->private + g->place[i].example * labels, answer[i].logit, labels * sizeof *e->private);
+    e->online_ms += answer->online_ms;
+    e->rounds = answer->rounds;
+    e->bytes = answer->bytes;
+    e->inferences++;
+    r->done += g->count;
+    progress_update(&r->progress, r->done, e->data.count);
+    pthread_mutex_unlock(&r->lock);
 }
 
 /* A batch that is not full repeats its last text. */
-static enum status run_batch(struct evaluation *e, struct classifier *classifier, const struct place *place,
-                             size_t count, uint32_t batch, size_t more)
+static enum status run_group(void *context, size_t index)
 {
-    const struct tokens **tokens = calloc(batch, sizeof *tokens);
-    struct answer *answer = calloc(batch, sizeof *answer);
+    struct private_run *r = context;
+    const struct group *g = &r->group[index];
+    const struct tokens **tokens = calloc(r->batch, sizeof *tokens);
+    struct answer *answer = calloc(r->batch, sizeof *answer);
     enum status status = STATUS_OK;
     if (!tokens || !answer)
         status = status_fail(STATUS_MEMORY, "out of memory for the predictions");
-    for (uint32_t i = 0; !status && i < batch; i++)
-        tokens[i] = &e->texts.tokens[place[i < count ? i : count - 1].example];
+    for (uint32_t i = 0; !status && i < r->batch; i++)
+        tokens[i] = &r->e->texts.tokens[g->place[i < g->count ? i : g->count - 1].example];
     if (!status)
-        status = run_one(e, classifier, tokens, batch, place->bucket, more, answer);
-    for (size_t i = 0; !status && i < count; i++)
-        memcpy(e->private + place[i].example * e->config.labels, answer[i].logit,
-               e->config.labels * sizeof *e->private);
-    if (!status) {
-        e->online_ms += answer->online_ms;
-        e->rounds = answer->rounds;
-        e->bytes = answer->bytes;
-        e->inferences++;
-    }
+        status = run_one(r, g, tokens, answer);
+    if (!status)
+        take_answers(r, g, answer);
     free(tokens);
     free(answer);
     return status;
 }
 
-enum status evaluation_run_private(struct evaluation *e, struct classifier *classifier, uint32_t batch)
+static void make_groups(struct private_run *r, const struct place *place, size_t count)
 {
-    struct progress progress;
-    struct place *place;
-    const size_t count = e->data.count;
-    enum status status = order(&place, e, classifier);
-    e->private = calloc(count * e->config.labels + 1, sizeof *e->private);
-    if (!status && !e->private)
-        status = status_fail(STATUS_MEMORY, "out of memory for the predictions");
-    progress_start(&progress, "private");
-    for (size_t i = 0, end = 0; !status && i < count;) {
+    for (size_t i = 0, end = 0; i < count; i += r->group[r->groups++].count) {
+        struct group *g = &r->group[r->groups];
+        const bool begins = end == i;
         while (end < count && place[end].bucket == place[i].bucket)
             end++;
-        const size_t n = end - i < batch ? end - i : batch;
-        status = run_batch(e, classifier, &place[i], n, batch, (end - i + batch - 1) / batch);
-        i += n;
-        progress_update(&progress, i, count);
+        *g = (struct group){.place = &place[i],
+                            .count = end - i < r->batch ? end - i : r->batch,
+                            .more = (end - i + r->batch - 1) / r->batch,
+                            .first = begins ? g : g[-1].first};
     }
-    progress_end(&progress);
+}
+
+enum status evaluation_run_private(struct evaluation *e, struct classifier *classifier, uint32_t batch,
+                                   unsigned in_flight)
+{
+    struct private_run r = {.e = e, .classifier = classifier, .batch = batch};
+    struct place *place;
+    enum status status = order(&place, e, classifier);
+    e->private = calloc(e->data.count * e->config.labels + 1, sizeof *e->private);
+    r.group = calloc(e->data.count + 1, sizeof *r.group);
+    if (!status && (!e->private || !r.group))
+        status = status_fail(STATUS_MEMORY, "out of memory for the predictions");
+    if (!status)
+        make_groups(&r, place, e->data.count);
+    pthread_mutex_init(&r.dealing, NULL);
+    pthread_mutex_init(&r.lock, NULL);
+    progress_start(&r.progress, "private");
+    const double start = rates_seconds();
+    if (!status)
+        status = in_flight_run(in_flight, r.groups, run_group, &r);
+    e->seconds = rates_seconds() - start;
+    progress_end(&r.progress);
+    pthread_mutex_destroy(&r.dealing);
+    pthread_mutex_destroy(&r.lock);
+    free(r.group);
     free(place);
     return status;
 }

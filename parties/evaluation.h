@@ -17,6 +17,7 @@ struct evaluation {
     double online_ms;
     uint64_t rounds, bytes; /* of the last inference */
     uint64_t inferences, dealt;
+    double seconds; /* of all of it, dealing included */
 };
 
 /* Reads the data and tokenizes it. cut: shorten what is too long for limit tokens; else that is an error. */
@@ -29,9 +30,9 @@ STATUS_MUST_USE enum status evaluation_run_clear(struct evaluation *evaluation,
                                                  const struct clear_model *clear);
 /* The same for a model that does not run privately, such as a teacher. STATUS_INPUT: it has no classifier. */
 STATUS_MUST_USE enum status evaluation_run_trained(struct evaluation *evaluation, const struct model *model);
-/* batch sequences an inference; asks for bundles as it goes. */
-STATUS_MUST_USE enum status evaluation_run_private(struct evaluation *evaluation,
-                                                   struct classifier *classifier, uint32_t batch);
+/* batch sequences an inference, in_flight inferences at a time (parties/in_flight.h); asks for bundles as it goes. */
+STATUS_MUST_USE enum status evaluation_run_private(struct evaluation *evaluation, struct classifier *classifier,
+                                                   uint32_t batch, unsigned in_flight);
 
 /* The task's metric (which 0 or 1) of one kind of predictions; METRIC_NONE and 0 if there is no second. */
 STATUS_MUST_USE enum status evaluation_metric(const struct evaluation *evaluation, const float *logits,

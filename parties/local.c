@@ -64,7 +64,7 @@ static enum status make_config(struct config *c, const struct local *l, int memb
 {
     *c = (struct config){.role = roles[member],
                          .timeout_ms = TIMEOUT_MS,
-                         .requests_max = 16,
+                         .requests_max = LOCAL_REQUESTS_MAX,
                          .warm = 1,
                          .bundles_max = BUNDLES_MAX,
                          .threads = l->threads,

@@ -12,6 +12,7 @@
 #include "parties/client.h"
 
 #define LOCAL_SETS_MAX 8
+#define LOCAL_REQUESTS_MAX 16 /* at a time, at each party */
 
 struct local {
     char folder[256];

@@ -58,13 +58,13 @@ static void start(void)
     snprintf(page, sizeof page, "%s/page.html", folder);
     snprintf(printed, sizeof printed, "%s/printed", folder);
     setenv("TMPDIR", folder, 1);
-    char make[400], bench[600];
+    char make[400], bench[800];
     snprintf(make, sizeof make,
              "random-model --layers=2 --hidden=16 --heads=2 --ffn=32 --vocabulary=600 --positions=32 %s",
              model);
     ck_assert_int_eq(run_printing(command_random_model, make), COMMAND_OK);
     snprintf(bench, sizeof bench,
-             "bench --model=%s --tokens=8 --batch=2 --runs=2 --rate=100M --delay=0.5 --json --html=%s", model,
+             "bench --model=%s --tokens=8 --batch=2 --runs=2 --in-flight=3 --rate=100M --delay=0.5 --json --html=%s", model,
              page);
     ck_assert_int_eq(run_printing(command_bench, bench), COMMAND_OK);
     char *text = read_file(printed);
@@ -135,6 +135,9 @@ START_TEST(every_number_is_there_and_positive)
                                            "online.link_fraction",
                                            "online_over_float",
                                            "offline_over_online",
+                                           "in_flight.ms",
+                                           "in_flight.alone_ms",
+                                           "in_flight.of_alone",
                                            "threads",
                                            "machine.processors"};
     for (size_t i = 0; i < sizeof positive / sizeof *positive; i++)
@@ -142,6 +145,9 @@ START_TEST(every_number_is_there_and_positive)
     ck_assert_str_eq(json_string_value(at(report, "model")), "model");
     ck_assert_double_eq(number("tokens"), 8);
     ck_assert_double_eq(number("batch"), 2);
+    ck_assert_double_eq(number("in_flight.count"), 3);
+    ck_assert_double_eq_tol(number("in_flight.ms_a_sequence"), number("in_flight.ms") / 6, 1e-3);
+    ck_assert_double_eq_tol(number("in_flight.of_online"), number("in_flight.ms") / 3 / number("online.ms"), 1e-3);
     ck_assert_double_le(number("online.gemm_fraction"), 1);
     ck_assert_double_le(number("online.link_fraction"), 1);
     ck_assert_double_eq_tol(number("online_over_float"), number("online.ms") / number("float.ms"), 1e-3);

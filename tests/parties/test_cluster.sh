@@ -102,6 +102,8 @@ expect 0 "eval deals by itself" "$trefoil" eval --cluster "$cluster" --task sst-
 awk "BEGIN { exit !($(number max_logit_diff) <= 0.02) }" || wrong "logits too far apart"
 expect 0 "eval in batches" "$trefoil" eval --cluster "$cluster" --task sst-2 --data "$scratch/dev.tsv" --batch 4 --json
 [ "$(number agree)" -eq 6 ] || wrong "private and float disagree in batches"
+expect 0 "eval several at a time" "$trefoil" eval --cluster "$cluster" --task sst-2 --data "$scratch/dev.tsv" --in-flight 3 --json
+[ "$(number agree)" -eq 6 ] || wrong "private and float disagree, several at a time"
 
 # ---- a second model: a regression on pairs ----
 "$trefoil" random-model --layers 1 --hidden 32 --heads 2 --ffn 64 --vocabulary 400 --positions 32 --labels 1 \
