@@ -1,19 +1,23 @@
 #include "parties/command.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "parties/classify.h"
 #include "parties/clear.h"
+#include "parties/in_flight.h"
 #include "parties/print.h"
 #include "parties/texts.h"
 
 struct arguments {
     struct command_place place;
     const char *model, *name, *text, *pair, *file;
+    unsigned in_flight;
     bool json, clear;
 };
 
@@ -21,6 +25,7 @@ static const struct argp_option options[] = {
     {"text", 't', "TEXT", 0, "The text to classify", 0},
     {"pair", 'p', "TEXT", 0, "The second text of a pair", 0},
     {"file", 'f', "FILE", 0, "Classify each line of a file; a tab parts the texts of a pair", 0},
+    {"in-flight", 'i', "N", 0, "Lines of a file at a time (1); more are faster behind slow lines", 0},
     {"model", 'm', "FOLDER", 0, "The client's part of the model (or the configuration's model)", 0},
     {"name", 'n', "NAME", 0, "Name or id of the shared model (the one shared last)", 0},
     {"clear", 'C', NULL, 0, "Also run the clear model, for comparison; FOLDER must be a whole model", 0},
@@ -43,6 +48,9 @@ static error_t parse(int key, char *argument, struct argp_state *state)
         return 0;
     case 'f':
         arguments->file = argument;
+        return 0;
+    case 'i':
+        arguments->in_flight = (unsigned)command_number(argument, "in-flight", 1, IN_FLIGHT_MAX, state);
         return 0;
     case 'm':
         arguments->model = argument;
@@ -160,37 +168,79 @@ static enum status explain_empty(const struct session *session, uint32_t bucket)
         bucket, session->arguments->place.path, bucket);
 }
 
-static enum status classify(struct session *session, const char *text, const struct tokens *tokens)
+struct result {
+    struct answer answer, clear; /* clear: if it was asked for */
+    bool there;
+};
+
+static enum status find_answer(struct session *session, const struct tokens *tokens, struct result *out)
 {
-    struct answer answer, clear;
     float logit[MODEL_LABELS_MAX];
     uint32_t bucket = 0;
-    enum status status = classifier_answer(&session->classifier, tokens, &answer);
+    enum status status = classifier_answer(&session->classifier, tokens, &out->answer);
     if (status == STATUS_EMPTY && classifier_bucket(&session->classifier, tokens->count, &bucket) == STATUS_OK)
         return explain_empty(session, bucket);
     const struct sample sample = tokens_sample(tokens);
     if (!status && session->arguments->clear)
         status = clear_model_run(&session->clear, &sample, logit);
+    if (!status && session->arguments->clear)
+        answer_of_logits(&out->clear, &session->clear.model.config, logit);
+    return status;
+}
+
+static enum status print_result(const struct session *session, const char *text, const struct result *result)
+{
+    const struct answer *beside = session->arguments->clear ? &result->clear : NULL;
+    enum status status = STATUS_OK;
+    if (session->arguments->json)
+        status = print_answer_json(session, &result->answer, beside);
+    else
+        print_answer(session, text, &result->answer, beside);
+    return status ? status : command_flush();
+}
+
+static enum status classify(struct session *session, const char *text, const struct tokens *tokens)
+{
+    struct result result;
+    const enum status status = find_answer(session, tokens, &result);
+    return status ? status : print_result(session, text, &result);
+}
+
+/* The lines of a file, several at a time; printed in their order. */
+struct lines {
+    struct session *session;
+    const struct texts *texts;
+    struct result *result;
+    pthread_mutex_t lock; /* all below, and there */
+    size_t printed;
+};
+
+static enum status classify_line(void *context, size_t index)
+{
+    struct lines *l = context;
+    enum status status = find_answer(l->session, &l->texts->tokens[index], &l->result[index]);
     if (status)
         return status;
-    if (session->arguments->clear)
-        answer_of_logits(&clear, &session->clear.model.config, logit);
-    const struct answer *beside = session->arguments->clear ? &clear : NULL;
-    if (!session->arguments->json)
-        print_answer(session, text, &answer, beside);
-    else if ((status = print_answer_json(session, &answer, beside)))
-        return status;
-    return command_flush();
+    pthread_mutex_lock(&l->lock);
+    l->result[index].there = true;
+    for (; !status && l->printed < l->texts->count && l->result[l->printed].there; l->printed++)
+        status = print_result(l->session, l->texts->text[l->printed], &l->result[l->printed]);
+    pthread_mutex_unlock(&l->lock);
+    return status;
 }
 
 /* All are checked before the first bundle is spent. */
 static enum status classify_all(struct session *session, const struct texts *texts)
 {
-    enum status status = STATUS_OK;
+    struct lines lines = {.session = session, .texts = texts, .result = calloc(texts->count + 1, sizeof *lines.result)};
+    enum status status = lines.result ? STATUS_OK : status_fail(STATUS_MEMORY, "out of memory for the answers");
     for (size_t i = 0; !status && i < texts->count; i++)
         status = classifier_check(&session->classifier, &texts->tokens[i]);
-    for (size_t i = 0; !status && i < texts->count; i++)
-        status = classify(session, texts->text[i], &texts->tokens[i]);
+    pthread_mutex_init(&lines.lock, NULL);
+    if (!status)
+        status = in_flight_run(session->arguments->in_flight, texts->count, classify_line, &lines);
+    pthread_mutex_destroy(&lines.lock);
+    free(lines.result);
     return status;
 }
 
@@ -254,7 +304,7 @@ static enum status run(struct session *session)
 
 int command_infer(int argc, char **argv)
 {
-    struct arguments arguments = {0};
+    struct arguments arguments = {.in_flight = 1};
     command_parse(&argp, argc, argv, &arguments);
     struct session session = {.arguments = &arguments};
     enum status status =

@@ -53,8 +53,8 @@ struct gemm_amx_tile {
     size_t ldc;
     unsigned rows, columns; /* that exist */
     bool add;
-    const struct ring_narrow *
-        end; /* or NULL: the low plane of c becomes what narrowing makes of the sum, and the high one stays */
+    /* Or NULL: the low plane of c becomes what narrowing makes of the sum, and the high one stays. */
+    const struct ring_narrow *end;
 };
 
 /* What one thread works with. A tile's diagonals are added up, row by row, during the products of the next

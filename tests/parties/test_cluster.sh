@@ -90,6 +90,16 @@ expect 0 "more are dealt" "$trefoil" offline --cluster "$cluster" --bundles 2 --
 expect 0 "and it goes on" infer --text good --clear
 says "clear"
 
+# ---- a file ----
+"$trefoil" offline --cluster "$cluster" --bundles 7 --bucket 16 >/dev/null
+printf '%s\n' 'a warm and funny film' 'dull , loud' 'i loved it' 'what a mess' 'it is fine' 'far too long' >"$scratch/lines"
+expect 0 "lines of a file, several at a time" infer --file "$scratch/lines" --in-flight 4
+grep -v '^  ' "$scratch/out" | cmp -s - "$scratch/lines" || wrong "not all lines, or not in their order"
+[ "$(grep -c '^  private' "$scratch/out")" -eq 6 ] || wrong "not six answers"
+expect 1 "too few bundles for a file" infer --file "$scratch/lines" --in-flight 2
+says "no bundle of 16 tokens or more is left"
+grep -v '^  ' "$scratch/out" | cmp -s - "$scratch/lines" && wrong "more lines than bundles"
+
 # ---- evaluation ----
 printf 'sentence\tlabel\n' >"$scratch/dev.tsv"
 for sentence in 'a warm and funny film	1' 'dull , loud and far too long	0' 'i loved it	1' 'what a mess	0' \
