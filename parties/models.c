@@ -149,7 +149,7 @@ static enum status pack(struct ring_gemm_matrix **out, const struct weight *w, c
     return ring_gemm_pack_masked(out, RING_GEMM_AUTO, w->rows, w->cols, values, w->rows, true, false);
 }
 
-/* For the offline phase, where nobody waits: memory counts more. */
+/* For the offline phase of an evaluator, where nobody waits: memory counts more. (P0 has no other weights, and room.) */
 static enum status pack_small(struct ring_gemm_matrix **out, const struct weight *w, const int64_t *values)
 {
     return ring_gemm_pack_masked(out, RING_GEMM_AUTO, w->rows, w->cols, values, w->rows, true, true);
@@ -167,7 +167,7 @@ static enum status load_dealer(struct loaded *l, const struct ring_seed seeds[2]
     for (size_t j = 0; status == STATUS_OK && j < n; j++)
         l1[j] += l2[j];
     if (status == STATUS_OK && w->kind == WEIGHT_MATRIX)
-        status = pack_small(&l->dealer[i].matrix, w, l1);
+        status = pack(&l->dealer[i].matrix, w, l1);
     if (status == STATUS_OK && w->kind != WEIGHT_MATRIX) {
         l->dealer[i].vector = l1;
         l1 = NULL;

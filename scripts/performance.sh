@@ -4,8 +4,8 @@
 #
 #     scripts/performance.sh [--quick] [FOLDER]
 #
-# Writes into FOLDER (build/performance of the source tree, or ./performance): for 128 tokens, 512 tokens, and a batch of 8 times 128
-# tokens each a report as .json, a page with charts as .html, and the table as .txt. --quick: 128 tokens only, three
+# Writes into FOLDER (build/performance of the source tree, or ./performance): for 128 tokens, 512 tokens, a batch of 8 times 128
+# tokens, and 8 inferences at a time behind a metro link each a report as .json, a page with charts as .html, and the table as .txt. --quick: 128 tokens only, three
 # runs. The machine should do nothing else meanwhile. Takes 16 GB of memory and, for as long as it runs, 20 GB of
 # disk in TMPDIR; --quick 8 GB and 8 GB.
 set -eu
@@ -44,5 +44,6 @@ else
     measure 128 --tokens 128 --links
     measure 512 --tokens 512 --runs 3
     measure 128-batch-8 --tokens 128 --batch 8 --runs 3
+    measure 128-in-flight-8 --tokens 128 --in-flight 8 --rate 1e9 --delay 1 --runs 3
 fi
 echo "reports, pages and tables are in $folder"
