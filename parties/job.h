@@ -27,7 +27,7 @@ struct service {
     struct turn deal;     /* at P0: one request deals at a time */
     pthread_mutex_t lock; /* the fields below */
     pthread_cond_t idle;
-    int running;
+    int running, serving; /* requests there are; those that have a place (requests_max) */
     bool said_slow; /* that openings go over CURVE */
     double started;
 };

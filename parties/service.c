@@ -11,6 +11,8 @@
 #include "ring/threads.h"
 
 #define ACCEPT_WAIT_MS 500
+#define PLACE_WAIT_S 5
+#define QUICK_MOST 8 /* requests beyond those with a place and as many that wait for one */
 
 double job_seconds(void)
 {
@@ -25,19 +27,61 @@ struct operation {
     const char *name;
     enum status (*run)(struct job *job);
     unsigned roles; /* bit r: role r may ask */
+    bool quick;     /* served at once, however many others are */
 };
 
 #define MAY(role) (1u << (role))
 #define ANY_CALLER (MAY(NET_ROLE_OWNER) | MAY(NET_ROLE_CLIENT) | MAY(NET_ROLE_OPERATOR))
 
 static const struct operation operations[] = {
-    {"infer", job_infer, MAY(NET_ROLE_OWNER) | MAY(NET_ROLE_CLIENT)},
-    {"deal", job_deal, MAY(NET_ROLE_OWNER) | MAY(NET_ROLE_OPERATOR)},
-    {"share", job_upload, MAY(NET_ROLE_OWNER)},
-    {"remove", job_remove, MAY(NET_ROLE_OWNER)},
-    {"describe", job_describe, ANY_CALLER},
-    {"status", job_status, ANY_CALLER},
+    {"infer", job_infer, MAY(NET_ROLE_OWNER) | MAY(NET_ROLE_CLIENT), false},
+    {"deal", job_deal, MAY(NET_ROLE_OWNER) | MAY(NET_ROLE_OPERATOR), false},
+    {"share", job_upload, MAY(NET_ROLE_OWNER), false},
+    {"remove", job_remove, MAY(NET_ROLE_OWNER), false},
+    {"describe", job_describe, ANY_CALLER, true},
+    {"status", job_status, ANY_CALLER, true},
 };
+
+/* A client that asks for the next thing as soon as it has its answer is faster than what ends here: a request waits a while for a
+ * place, in its own thread. */
+static enum status take_place(struct service *service)
+{
+    const int most = service->config->requests_max;
+    enum status status = STATUS_OK;
+    struct timespec late;
+    clock_gettime(CLOCK_REALTIME, &late);
+    late.tv_sec += PLACE_WAIT_S;
+    pthread_mutex_lock(&service->lock);
+    while (service->serving >= most && pthread_cond_timedwait(&service->idle, &service->lock, &late) == 0)
+        continue;
+    if (service->serving >= most)
+        status = status_fail(STATUS_STATE, "%s already serves %d requests (requests_max): try again, or fewer at a time",
+                             service->config->name, most);
+    else
+        service->serving++;
+    pthread_mutex_unlock(&service->lock);
+    return status;
+}
+
+static void give_place(struct service *service)
+{
+    pthread_mutex_lock(&service->lock);
+    service->serving--;
+    pthread_cond_broadcast(&service->idle);
+    pthread_mutex_unlock(&service->lock);
+}
+
+static enum status run_operation(const struct operation *operation, struct job *job)
+{
+    if (operation->quick)
+        return operation->run(job);
+    enum status status = take_place(job->service);
+    if (status != STATUS_OK)
+        return status;
+    status = operation->run(job);
+    give_place(job->service);
+    return status;
+}
 
 static enum status dispatch(struct job *job)
 {
@@ -51,7 +95,7 @@ static enum status dispatch(struct job *job)
         if (!(operations[i].roles & MAY(job->role)))
             return status_fail(STATUS_REFUSED, "%s may not ask %s for \"%s\": its role in the configuration does not allow it",
                                job_peer_name(job, job->client), job->service->config->name, name);
-        return operations[i].run(job);
+        return run_operation(&operations[i], job);
     }
     return status_fail(STATUS_INPUT, "%s does not know the request \"%.32s\": is it an older version?",
                        job->service->config->name, name);
@@ -103,9 +147,9 @@ static enum status start_job(struct service *service, struct net_session *sessio
                         .role = net_hub_peer_role(service->hub, client)};
     enum status status = message_parse(payload, net_hub_peer_name(service->hub, client), &job->request);
     pthread_mutex_lock(&service->lock);
-    if (status == STATUS_OK && service->running >= service->config->requests_max)
-        status = status_fail(STATUS_STATE, "%s already serves %d requests: try again", service->config->name,
-                             service->running);
+    if (status == STATUS_OK && service->running >= 2 * service->config->requests_max + QUICK_MOST)
+        status = status_fail(STATUS_STATE, "%s has %d requests already (requests_max): try again, or fewer at a time",
+                             service->config->name, service->running);
     if (status == STATUS_OK)
         service->running++;
     pthread_mutex_unlock(&service->lock);

@@ -9,6 +9,7 @@
 #include <zmq.h>
 
 #include "layers/pooler.h"
+#include "parties/client_session.h"
 #include "parties/job.h"
 #include "tests/parties/parties.h"
 
@@ -305,6 +306,56 @@ START_TEST(a_bundle_that_needs_more_memory_than_allowed_is_refused_and_not_spent
 }
 END_TEST
 
+static void *infer_some(void *argument)
+{
+    struct inference i;
+    for (int n = 0; n < *(int *)argument; n++)
+        infer(owner, 8, 1, TUNE_WAN, &i);
+    return NULL;
+}
+
+/* Two at a time where there are two places, which are free only some time after an answer. And one client serves two threads. */
+START_TEST(requests_wait_for_a_place)
+{
+    struct deal_request dealt;
+    pthread_t asking;
+    int some = 10;
+    deal(8, 1, TUNE_WAN, 2 * (uint32_t)some, &dealt);
+    for (int p = 0; p < 3; p++)
+        parties.config[p].requests_max = 2;
+    ck_assert_int_eq(pthread_create(&asking, NULL, infer_some, &some), 0);
+    infer_some(&some);
+    pthread_join(asking, NULL);
+}
+END_TEST
+
+/* A party that waits for the input of an inference, which never comes, has no place for another; but tells its status. */
+START_TEST(a_request_that_finds_no_place_is_refused)
+{
+    struct deal_request dealt;
+    struct deal_request more = {.model = id, .bucket = 8, .batch = 1, .tune = TUNE_WAN, .count = 1};
+    struct net_session *stuck = NULL;
+    struct schedule s;
+    char *status = NULL;
+    ck_ok(description_compile(&description, 8, 1, TUNE_WAN, &s));
+    deal(8, 1, TUNE_WAN, 1, &dealt);
+    for (int p = 0; p < 3; p++)
+        parties.config[p].requests_max = 1;
+    ck_ok(client_ask(owner, 7, client_shape_request("infer", id, &s, TUNE_WAN), &stuck));
+    for (int p = 1; p < 3; p++) {
+        json_t *reply = NULL;
+        ck_ok(client_reply(owner, stuck, p, &reply));
+        json_decref(reply);
+    }
+    ck_assert_int_eq(client_deal(owner, &description, &more), STATUS_STATE);
+    ck_assert_ptr_nonnull(strstr(status_message(), "requests_max"));
+    ck_ok(client_status(owner, NET_ROLE_P1, &status));
+    free(status);
+    net_session_close(&stuck);
+    schedule_clear(&s);
+}
+END_TEST
+
 START_TEST(many_shapes_can_be_asked_for_one_after_the_other)
 {
     struct deal_request dealt;
@@ -379,6 +430,8 @@ int main(void)
     tcase_add_test(tcase, what_was_warmed_ahead_is_dropped_when_another_bundle_is_agreed_on);
     tcase_add_test(tcase, three_clients_at_once_get_right_answers_from_bundles_of_their_own);
     tcase_add_test(tcase, a_bundle_that_needs_more_memory_than_allowed_is_refused_and_not_spent);
+    tcase_add_test(tcase, requests_wait_for_a_place);
+    tcase_add_test(tcase, a_request_that_finds_no_place_is_refused);
     tcase_add_test(tcase, many_shapes_can_be_asked_for_one_after_the_other);
     tcase_add_test(tcase, requests_that_deal_one_shape_at_once_give_way_to_each_other);
     tcase_add_test(tcase, a_removed_model_is_gone_at_every_party);
