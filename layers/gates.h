@@ -21,8 +21,8 @@ struct gate_walks {
     enum status (*deal)(struct dealer *dealer, const struct gate *gate, struct ring_wide g);
     /* P_i: g_i becomes u_i. NULL where nothing is static. */
     enum status (*prepare)(struct evaluator *evaluator, const struct gate *gate, struct ring_wide u);
-    /* P_i: adds to z what makes z_i of the g_i or u_i in it, to which the mask may have been added. NULL where there is only the next one: no table index is taken of
-     * such gates, and no table entry joins them. */
+    /* P_i: adds to z what makes z_i of the g_i or u_i in it, to which the mask may have been added. NULL where there is only the
+     * next one: no table index is taken of such gates, and no table entry joins them. */
     enum status (*evaluate)(struct evaluator *evaluator, const struct gate *gate, struct ring_wide z);
     /* P_i: evaluate, ring_narrow and evaluator_send in one pass, where there is such a pass: z is not needed afterwards, and may
      * not have been formed. NULL, and for gates with a table: one after the other. */

@@ -164,7 +164,8 @@ void evaluator_clear(struct evaluator *evaluator);
 STATUS_MUST_USE enum status walk_prepare(struct evaluator *evaluator);
 /* Loads a bundle's material and table keys, makes its masks and joins them: everything that needs no input. */
 STATUS_MUST_USE enum status walk_warm(struct evaluator *evaluator);
-/* Once, after walk_warm: STATUS_STATE else, and nothing leaves. input: this party's additive shares modulo 2^80 of each GATE_INPUT. output: its share modulo 2^32 of the logits. */
+/* Once, after walk_warm: STATUS_STATE else, and nothing leaves. input: this party's additive shares modulo 2^80 of each GATE_INPUT.
+ * output: its share modulo 2^32 of the logits. */
 STATUS_MUST_USE enum status walk_online(struct evaluator *evaluator, const struct ring_wide *input, uint32_t *output);
 
 /* input: integers at the scale of each GATE_INPUT. output: logits as integers at the output's scale. */

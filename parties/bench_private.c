@@ -36,7 +36,7 @@ struct measured {
     struct trial trial;
 };
 
-static enum status infer(struct bench *b, struct measured *m, struct inference *i,
+static enum status infer(struct bench *b, const struct measured *m, float *logits, struct inference *i,
                          struct walk_profile *profile)
 {
     *i = (struct inference){.model = m->id,
@@ -45,7 +45,7 @@ static enum status infer(struct bench *b, struct measured *m, struct inference *
                             .tune = b->tune,
                             .embeddings = b->embeddings,
                             .length = b->length,
-                            .logits = m->logits,
+                            .logits = logits,
                             .profile = profile};
     return client_infer(m->client, &b->model.description, i);
 }
@@ -80,19 +80,18 @@ static void choose_profile(struct trial *t, struct walk_profile (*profiles)[2], 
 
 struct together {
     struct bench *bench;
-    struct measured *measured;
+    const struct measured *measured;
 };
 
 static enum status infer_one(void *context, size_t index)
 {
     struct together *t = context;
     struct inference i;
-    struct measured own = *t->measured;
+    float *logits = calloc((size_t)t->bench->batch * t->bench->model.description.config.labels, sizeof *logits);
     (void)index;
-    own.logits = calloc((size_t)t->bench->batch * t->bench->model.description.config.labels, sizeof *own.logits);
-    const enum status status = own.logits ? infer(t->bench, &own, &i, NULL)
-                                          : status_fail(STATUS_MEMORY, "out of memory for the logits");
-    free(own.logits);
+    const enum status status = logits ? infer(t->bench, t->measured, logits, &i, NULL)
+                                      : status_fail(STATUS_MEMORY, "out of memory for the logits");
+    free(logits);
     return status;
 }
 
@@ -118,10 +117,10 @@ static enum status run_inferences(struct bench *b, struct measured *m, struct tr
                         .online = calloc((size_t)runs, sizeof *t->online),
                         .warm = calloc((size_t)runs, sizeof *t->warm)};
     enum status status = profiles && online && alone && t->online && t->warm
-                             ? infer(b, m, &i, NULL)
+                             ? infer(b, m, m->logits, &i, NULL)
                              : status_fail(STATUS_MEMORY, "out of memory for measurements");
     for (int run = 0; status == STATUS_OK && run < runs; run++) {
-        status = infer(b, m, &i, profiles[run]);
+        status = infer(b, m, m->logits, &i, profiles[run]);
         online[run] = t->online[run] = i.online_ms;
         alone[run] = i.total_ms;
         const double warm[2] = {profiles[run][0].warm, profiles[run][1].warm};

@@ -8,6 +8,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <sodium.h>
+
 #include "parties/classify.h"
 #include "parties/clear.h"
 #include "parties/in_flight.h"
@@ -240,6 +242,8 @@ static enum status classify_all(struct session *session, const struct texts *tex
     if (!status)
         status = in_flight_run(session->arguments->in_flight, texts->count, classify_line, &lines);
     pthread_mutex_destroy(&lines.lock);
+    if (lines.result)
+        sodium_memzero(lines.result, texts->count * sizeof *lines.result);
     free(lines.result);
     return status;
 }

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <sodium.h>
+
 #include "parties/in_flight.h"
 #include "parties/progress.h"
 #include "parties/rates.h"
@@ -125,8 +127,8 @@ struct private_run {
     uint32_t batch;
     struct group *group;
     size_t groups;
-    pthread_mutex_t dealing; /* held meanwhile; deals */
-    pthread_mutex_t lock;    /* what is reported */
+    pthread_mutex_t dealing; /* held meanwhile */
+    pthread_mutex_t lock;    /* what is reported; deals */
     struct progress progress;
     size_t done;
 };
@@ -134,9 +136,9 @@ struct private_run {
 /* How often bundles of this bucket were dealt. */
 static unsigned deals_of(struct private_run *r, const struct group *g)
 {
-    pthread_mutex_lock(&r->dealing);
+    pthread_mutex_lock(&r->lock);
     const unsigned deals = g->first->deals;
-    pthread_mutex_unlock(&r->dealing);
+    pthread_mutex_unlock(&r->lock);
     return deals;
 }
 
@@ -145,14 +147,16 @@ static enum status deal_since(struct private_run *r, const struct group *g, unsi
 {
     enum status status = STATUS_OK;
     pthread_mutex_lock(&r->dealing);
-    *dealt = g->first->deals != deals;
+    *dealt = deals_of(r, g) != deals;
     if (!*dealt) {
         uint32_t count = 0;
         status = classifier_deal(r->classifier, g->place->bucket, r->batch,
                                  (uint32_t)(g->more < DEAL_MOST ? g->more : DEAL_MOST), &count);
-        r->e->dealt += count;
         *dealt = count > 0;
+        pthread_mutex_lock(&r->lock);
+        r->e->dealt += count;
         g->first->deals += *dealt;
+        pthread_mutex_unlock(&r->lock);
     }
     pthread_mutex_unlock(&r->dealing);
     return status;
@@ -212,6 +216,8 @@ static enum status run_group(void *context, size_t index)
     if (!status)
         take_answers(r, g, answer);
     free(tokens);
+    if (answer)
+        sodium_memzero(answer, r->batch * sizeof *answer);
     free(answer);
     return status;
 }

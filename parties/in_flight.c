@@ -46,13 +46,12 @@ enum status in_flight_run(unsigned most, size_t count, enum status (*one)(void *
 {
     struct flight f = {.one = one, .context = context, .count = count};
     pthread_t thread[IN_FLIGHT_MAX];
-    unsigned threads = 0;
+    unsigned threads = 0; /* besides this one */
     pthread_mutex_init(&f.lock, NULL);
-    while (threads < most && threads < IN_FLIGHT_MAX && threads < count &&
+    while (threads + 1 < most && threads + 1 < count && threads < IN_FLIGHT_MAX &&
            pthread_create(&thread[threads], NULL, run, &f) == 0)
         threads++;
-    if (threads == 0) /* no thread to be had, or nothing to do */
-        run(&f);
+    run(&f);
     for (unsigned i = 0; i < threads; i++)
         pthread_join(thread[i], NULL);
     pthread_mutex_destroy(&f.lock);

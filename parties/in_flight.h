@@ -9,9 +9,9 @@
 
 #define IN_FLIGHT_MAX 64
 
-/* Calls one(context, 0), one(context, 1), ... one(context, count - 1), begun in this order, up to `most` (at least 1, at most IN_FLIGHT_MAX)
- * at a time, each in one of as many threads. After the first failure, which is returned with its message, none is begun; all that were
- * have ended when this returns. */
+/* Calls one(context, 0), one(context, 1), ... one(context, count - 1), begun in this order, up to `most` (1 to IN_FLIGHT_MAX) at a time, each
+ * by the calling thread or one of as many more as it takes. After the first failure, which is returned with its message, none is
+ * begun; all that were have ended when this returns. */
 STATUS_MUST_USE enum status in_flight_run(unsigned most, size_t count,
                                           enum status (*one)(void *context, size_t index), void *context);
 
