@@ -35,7 +35,7 @@ int main(int count, char **argument)
     }
     printf("G multiply-adds a second, %d thread%s, medians of %d turns; of kernels also the peak beside them "
            "(byte products / 49 and / 17,\n"
-           "DGEMM / 8), and what they reach of it\n%-15s",
+           "word products / 10, DGEMM / 8), and what they reach of it\n%-15s",
            threads, threads == 1 ? "" : "s", turns, "shape");
     for (int kernel = RING_GEMM_KERNELS - 1; kernel > RING_GEMM_AUTO; kernel--)
         printf("  %8s %6s %5s", ring_gemm_name((enum ring_gemm_kernel)kernel), "peak", "of");

@@ -1,7 +1,7 @@
 /* The measurements of `trefoil bench`: one JSON report, which a table and a page show.
  *
  *     {"program", "machine": {"processor", "processors"}, "model", "tokens", "batch", "tune", "threads", "runs",
- *      "amx", "vnni", "gemm", "sgemm_gmacs"   parties/rates.h
+ *      "amx", "vnni", "avx2", "gemm", "sgemm_gmacs"   parties/rates.h
  *      "float":   {"ms", "gmacs", "sgemm_fraction"}
  *      "offline": {"ms", "bytes", "bytes_counted", "store_bytes"}      a bundle
  *      "warm_ms": what an evaluator does with a bundle before there is an input

@@ -23,11 +23,12 @@ static void print_head(const json_t *r)
     printf("on %s, %.0f processor(s)\n\n", text(machine, "processor"), number(machine, "processors"));
 }
 
-static void print_unit(const json_t *unit, const char *name)
+/* field: of what it multiplies; and the same alone. */
+static void print_unit(const json_t *unit, const char *name, const char *what, const char *field, const char *alone)
 {
     if (json_is_true(json_object_get(unit, "available")))
-        printf("%s multiplies %.0f G bytes a second at the kernel's clock (%.0f alone): at most %.1f G ring products\n", name,
-               number(unit, "byte_gmacs"), number(unit, "alone_byte_gmacs"), number(unit, "ring_gmacs"));
+        printf("%s multiplies %.0f G %s a second at the kernel's clock (%.0f alone): at most %.1f G ring products\n", name,
+               number(unit, field), what, number(unit, alone), number(unit, "ring_gmacs"));
     else
         printf("this processor has no %s\n", name);
 }
@@ -47,9 +48,10 @@ static void print_rates(const json_t *r)
             printf(" %10.2f", number(entry, "alone_peak_fraction"));
         putchar('\n');
     }
-    print_unit(json_object_get(r, "amx"), "AMX");
-    print_unit(json_object_get(r, "vnni"), "AVX-512 VNNI");
-    printf("peaks: byte products / 49 for amx, / 17 for vnni, DGEMM / 8 for portable\n\n");
+    print_unit(json_object_get(r, "amx"), "AMX", "bytes", "byte_gmacs", "alone_byte_gmacs");
+    print_unit(json_object_get(r, "vnni"), "AVX-512 VNNI", "bytes", "byte_gmacs", "alone_byte_gmacs");
+    print_unit(json_object_get(r, "avx2"), "AVX2", "words", "word_gmacs", "alone_word_gmacs");
+    printf("peaks: byte products / 49 for amx, / 17 for vnni, word products / 10 for avx2, DGEMM / 8 for portable\n\n");
 }
 
 static void print_parts(const json_t *list, const char *title)

@@ -145,7 +145,7 @@ static double peak(enum ring_gemm_kernel kernel, int threads, double seconds)
 #pragma omp parallel num_threads(threads) reduction(+ : sum)
 #endif
     sum += ring_gemm_peak(kernel, seconds);
-    return sum / GEMM_RATES_PRODUCTS(kernel);
+    return sum / gemm_rates_products(kernel);
 }
 
 /* What was measured, a value a turn. */
@@ -164,7 +164,7 @@ static enum status one_turn(struct series *all, struct operands *o, int i, size_
         if (way < RING_GEMM_KERNELS)
             all->peak[way][i] = peak((enum ring_gemm_kernel)way, o->threads, SLICE_SECONDS);
     }
-    all->peak[RING_GEMM_PORTABLE][i] = all->rate[DGEMM][i] / GEMM_RATES_PRODUCTS(RING_GEMM_PORTABLE);
+    all->peak[RING_GEMM_PORTABLE][i] = all->rate[DGEMM][i] / gemm_rates_products(RING_GEMM_PORTABLE);
     for (int kernel = RING_GEMM_AUTO + 1; kernel < RING_GEMM_KERNELS; kernel++)
         all->of_peak[kernel][i] = all->peak[kernel][i] > 0 ? all->rate[kernel][i] / all->peak[kernel][i] : 0;
     return status;

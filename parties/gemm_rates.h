@@ -1,5 +1,5 @@
 /* How fast the kernels of the ring GEMM are at one shape, beside the things they are made of: byte products
- * alone (of AMX, of AVX-512 VNNI), SGEMM and DGEMM of the same shape on the same threads.
+ * alone (of AMX, of AVX-512 VNNI), word products (of AVX2), SGEMM and DGEMM of the same shape on the same threads.
  *
  * Clocks move with the load, and with the kind of load: measured on one server processor, a loop that only
  * multiplies tiles runs at 3.1 GHz, one that also loads them, as every kernel must, at 2.9 or 2.5, and the
@@ -14,14 +14,18 @@
 
 #include "ring/gemm.h"
 
-/* What makes one ring product: byte products (vnni, amx) or products of doubles (portable). */
-#define GEMM_RATES_PRODUCTS(kernel) ((kernel) == RING_GEMM_AMX ? 49.0 : (kernel) == RING_GEMM_VNNI ? 17.0 : 8.0)
+/* What makes one ring product of masked operands: byte products (vnni, amx), word products (avx2) or products of doubles
+ * (portable). */
+static inline double gemm_rates_products(enum ring_gemm_kernel kernel)
+{
+    return kernel == RING_GEMM_AMX ? 49 : kernel == RING_GEMM_VNNI ? 17 : kernel == RING_GEMM_AVX2 ? 10 : 8;
+}
 
 /* Multiply-adds a second; 0 where the processor lacks the kernel. */
 struct gemm_rates {
     double ring[RING_GEMM_KERNELS];
     double sgemm, dgemm;
-    /* What the processor could do at most, in ring products: its peak of byte products / 49 (amx), / 17 (vnni); DGEMM / 8
+    /* What the processor could do at most, in ring products: its peak of byte products / 49 (amx), / 17 (vnni), of word products / 10 (avx2); DGEMM / 8
      * (portable, which has no peak alone). */
     double peak_beside[RING_GEMM_KERNELS], peak_alone[RING_GEMM_KERNELS];
     double of_peak[RING_GEMM_KERNELS]; /* ring / peak_beside, median of the quotients within a turn */

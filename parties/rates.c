@@ -92,7 +92,8 @@ static json_t *gemm_new(const struct shapes *all)
     return list;
 }
 
-static json_t *unit_new(const struct shapes *all, enum ring_gemm_kernel kernel)
+/* number: of what the unit multiplies. */
+static json_t *unit_new(const struct shapes *all, enum ring_gemm_kernel kernel, const char *number)
 {
     double beside[SHAPES_MAX], alone[SHAPES_MAX];
     for (size_t i = 0; i < all->count; i++) {
@@ -100,9 +101,14 @@ static json_t *unit_new(const struct shapes *all, enum ring_gemm_kernel kernel)
         alone[i] = all->shape[i].rates.peak_alone[kernel];
     }
     const double peak = rates_median(beside, all->count);
-    return json_pack("{s:b, s:f, s:f, s:f}", "available", ring_gemm_available(kernel), "byte_gmacs",
-                     peak * GEMM_RATES_PRODUCTS(kernel) / 1e9, "ring_gmacs", peak / 1e9, "alone_byte_gmacs",
-                     rates_median(alone, all->count) * GEMM_RATES_PRODUCTS(kernel) / 1e9);
+    const double products = gemm_rates_products(kernel) / 1e9;
+    json_t *unit = json_pack("{s:b, s:f}", "available", ring_gemm_available(kernel), "ring_gmacs", peak / 1e9);
+    char name[40];
+    snprintf(name, sizeof name, "%s_gmacs", number);
+    json_object_set_new(unit, name, json_real(peak * products));
+    snprintf(name, sizeof name, "alone_%s_gmacs", number);
+    json_object_set_new(unit, name, json_real(rates_median(alone, all->count) * products));
+    return unit;
 }
 
 /* What SGEMM would need for all static products, as one rate. */
@@ -128,8 +134,9 @@ enum status rates_measure(json_t *report, const struct schedule *schedule, int t
         if (status != STATUS_OK)
             return status;
     }
-    json_object_set_new(report, "amx", unit_new(&all, RING_GEMM_AMX));
-    json_object_set_new(report, "vnni", unit_new(&all, RING_GEMM_VNNI));
+    json_object_set_new(report, "amx", unit_new(&all, RING_GEMM_AMX, "byte"));
+    json_object_set_new(report, "vnni", unit_new(&all, RING_GEMM_VNNI, "byte"));
+    json_object_set_new(report, "avx2", unit_new(&all, RING_GEMM_AVX2, "word"));
     json_object_set_new(report, "sgemm_gmacs", json_real(sgemm_rate(&all) / 1e9));
     json_object_set_new(report, "gemm", gemm_new(&all));
     return STATUS_OK;

@@ -10,6 +10,7 @@
 
 static const struct gemm_kernel *const kernels[RING_GEMM_KERNELS] = {
     [RING_GEMM_PORTABLE] = &gemm_portable,
+    [RING_GEMM_AVX2] = &gemm_avx2,
     [RING_GEMM_VNNI] = &gemm_vnni,
     [RING_GEMM_AMX] = &gemm_amx,
 };
@@ -86,9 +87,9 @@ static enum status choose(const struct gemm_kernel **out, enum ring_gemm_kernel 
     if (kernel == RING_GEMM_AUTO) {
         const enum ring_gemm_kernel wish = requested();
         if (wish == RING_GEMM_KERNELS)
-            return status_fail(STATUS_INPUT,
-                               "TREFOIL_GEMM=%s names no kernel: use portable, vnni or amx, or unset it",
-                               getenv("TREFOIL_GEMM"));
+            return status_fail(
+                STATUS_INPUT, "TREFOIL_GEMM=%s names no kernel: use portable, avx2, vnni or amx, or unset it",
+                getenv("TREFOIL_GEMM"));
         kernel = wish == RING_GEMM_AUTO ? ring_gemm_default() : wish;
     }
     if (!ring_gemm_available(kernel))

@@ -1,8 +1,9 @@
 /* The ring GEMM: C (Z_2^80) = A (int64) x B (int64), the heart of the cost (DESIGN section 8).
  *
- * Operands are signed 64-bit integers, results are exact modulo 2^80 (for masked operands: ring_gemm_pack_masked). Three kernels stand behind one function,
+ * Operands are signed 64-bit integers, results are exact modulo 2^80 (for masked operands: ring_gemm_pack_masked). Four kernels stand behind one function,
  * chosen at run time by what the processor has, equal bit for bit:
  *   portable  signed digits of 21, 21 and 22 bits as doubles, eight products by OpenBLAS DGEMM
+ *   avx2      remainders by 11 moduli of a word, 10 for masked operands, as many word products by AVX2
  *   vnni      remainders by 18 moduli of a byte, 17 for masked operands, as many byte products by AVX-512 VNNI
  *   amx       eight byte limbs, 49 limb products by AMX-INT8 tiles
  * beside ring_gemm_reference, the plain triple loop in 128-bit integers that all are tested against.
@@ -20,7 +21,7 @@
 #include "ring/wide.h"
 
 /* In the order of their speed, where they can run. */
-enum ring_gemm_kernel { RING_GEMM_AUTO, RING_GEMM_PORTABLE, RING_GEMM_VNNI, RING_GEMM_AMX, RING_GEMM_KERNELS };
+enum ring_gemm_kernel { RING_GEMM_AUTO, RING_GEMM_PORTABLE, RING_GEMM_AVX2, RING_GEMM_VNNI, RING_GEMM_AMX, RING_GEMM_KERNELS };
 
 /* What the result does to C. */
 enum ring_gemm_mode {
@@ -28,11 +29,11 @@ enum ring_gemm_mode {
     RING_GEMM_ADD, /* C += A B */
 };
 
-/* B in the layout a kernel wants; about eight bytes an element, 18 or 17 for vnni. Made once for weights. Wiped when closed. */
+/* B in the layout a kernel wants; about eight bytes an element, 18 or 17 for vnni, 22 or 20 for avx2. Made once for weights. Wiped when closed. */
 struct ring_gemm_matrix;
 
-/* The kernel AUTO stands for on this machine, and whether a kernel can run here. TREFOIL_GEMM=portable|vnni|amx in
- * the environment overrides the choice. Names: "portable", "vnni", "amx". */
+/* The kernel AUTO stands for on this machine, and whether a kernel can run here. TREFOIL_GEMM=portable|avx2|vnni|amx in
+ * the environment overrides the choice. Names: "portable", "avx2", "vnni", "amx". */
 enum ring_gemm_kernel ring_gemm_default(void);
 bool ring_gemm_available(enum ring_gemm_kernel kernel);
 const char *ring_gemm_name(enum ring_gemm_kernel kernel);
@@ -91,9 +92,9 @@ STATUS_MUST_USE enum status ring_gemm_narrow(const struct ring_narrow *end, size
  * NULL: no more. For measuring; costs nothing while it is off. */
 void ring_gemm_watch(double *seconds);
 
-/* Byte products a second of the unit that a kernel multiplies with, on this thread, measured for about so many seconds by a loop
- * that only multiplies; 0 where there is none, and for the portable kernel. 49 (amx) or 17 (vnni; 18 if operands
- * are not masked) of them make one ring product.
+/* Byte products (avx2: word products) a second of the unit that a kernel multiplies with, on this thread, measured for about so many seconds by a loop
+ * that only multiplies; 0 where there is none, and for the portable kernel. 49 (amx), 17 (vnni; 18 if operands
+ * are not masked) or 10 (avx2; 11) of them make one ring product.
  * The clock depends on what else runs: for the peak at the clock that a kernel has, take a slice of 0.0001 s right after the kernel. */
 double ring_gemm_peak(enum ring_gemm_kernel kernel, double seconds);
 

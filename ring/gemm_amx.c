@@ -17,7 +17,7 @@
  * deeper is added to C in further rounds. A unit is one such block against one column of tiles of B. */
 #define BLOCK 8
 #define A_BYTES ((size_t)800 << 10)
-_Static_assert(BLOCK * SIDE == RING_GEMM_BAND, "a unit has no more rows than a band");
+_Static_assert(BLOCK *SIDE == RING_GEMM_BAND, "a unit has no more rows than a band");
 
 struct product {
     struct ring_wide c;
@@ -218,7 +218,12 @@ static enum status multiply(struct ring_wide c, size_t ldc, size_t m, const int6
     return STATUS_OK;
 }
 
-const struct gemm_kernel gemm_amx = {"amx", available, bytes, pack, multiply, true};
+const struct gemm_kernel gemm_amx = {.name = "amx",
+                                     .available = available,
+                                     .bytes = bytes,
+                                     .pack = pack,
+                                     .multiply = multiply,
+                                     .narrows = true};
 
 #else
 

@@ -9,6 +9,7 @@
 #include "ring/gemm.h"
 
 struct gemm_progress;
+struct gemm_residue;
 
 struct ring_gemm_matrix {
     const struct gemm_kernel *kernel;
@@ -29,6 +30,7 @@ struct gemm_kernel {
                             const struct ring_gemm_matrix *b, enum ring_gemm_mode mode,
                             struct gemm_progress *progress);
     bool narrows; /* makes T of C itself where T is in place (struct gemm_progress) */
+    const struct gemm_residue *residue; /* of kernels by remainders; NULL for others */
 };
 
 /* What becomes of C where it is finished. */
@@ -47,7 +49,7 @@ void gemm_progress(struct gemm_progress *progress, size_t row, size_t column);
 /* Where the strip ends that holds this column. */
 size_t gemm_progress_strip(const struct gemm_progress *progress, size_t column);
 
-extern const struct gemm_kernel gemm_portable, gemm_vnni, gemm_amx;
+extern const struct gemm_kernel gemm_portable, gemm_avx2, gemm_vnni, gemm_amx;
 
 /* The portable kernel with at most this much of the inner dimension in one sum: GEMM_PORTABLE_EXACT is the
  * most that is exact, and where tests look for the edge. */

@@ -3,9 +3,10 @@
 #include <time.h>
 
 #include "ring/gemm_amx.h"
+#include "ring/gemm_avx2.h"
 #include "ring/gemm_vnni.h"
 
-#if defined GEMM_AMX || defined GEMM_VNNI
+#if defined GEMM_AMX || defined GEMM_VNNI || defined GEMM_AVX2
 
 #include <immintrin.h>
 
@@ -122,9 +123,54 @@ static double peak_vnni(double seconds)
 
 #endif
 
+#ifdef GEMM_AVX2
+
+#define AVX2_TIMES 4096
+#define PRODUCT(to) "vpmaddwd %%ymm12, %%ymm13, %%ymm" to "\n\t"
+#define ADD(product, sum) "vpaddd %%ymm" product ", %%ymm" sum ", %%ymm" sum "\n\t"
+#define FOUR(s0, s1, s2, s3) \
+    PRODUCT("8")             \
+    PRODUCT("9") PRODUCT("10") PRODUCT("11") ADD("8", s0) ADD("9", s1) ADD("10", s2) ADD("11", s3)
+
+/* The same for products of words, each with its addition. */
+GEMM_AVX2_TARGET static void multiply_words(void)
+{
+    long left = AVX2_TIMES;
+    __asm__ volatile("1:\n\t" FOUR("0", "1", "2", "3") FOUR("4", "5", "6", "7") "dec %0\n\t"
+                                                                                "jnz 1b"
+                     : "+r"(left)
+                     :
+                     : "cc", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9",
+                       "xmm10", "xmm11");
+}
+
+static double peak_avx2(double seconds)
+{
+    return rate(multiply_words, 8.0 * AVX2_TIMES * 16, seconds);
+}
+
+#else
+
+static double peak_avx2(double seconds)
+{
+    (void)seconds;
+    return 0;
+}
+
+#endif
+
 double ring_gemm_peak(enum ring_gemm_kernel kernel, double seconds)
 {
     if (!ring_gemm_available(kernel))
         return 0;
-    return kernel == RING_GEMM_AMX ? peak_amx(seconds) : kernel == RING_GEMM_VNNI ? peak_vnni(seconds) : 0;
+    switch (kernel) {
+    case RING_GEMM_AMX:
+        return peak_amx(seconds);
+    case RING_GEMM_VNNI:
+        return peak_vnni(seconds);
+    case RING_GEMM_AVX2:
+        return peak_avx2(seconds);
+    default:
+        return 0;
+    }
 }

@@ -207,5 +207,8 @@ static enum status multiply(struct ring_wide c, size_t ldc, size_t m, const int6
     return gemm_portable_multiply(c, ldc, m, a, lda, b, mode, DEPTH);
 }
 
-const struct gemm_kernel gemm_portable = {"portable",      available, gemm_plain_bytes,
-                                          gemm_plain_pack, multiply,  false};
+const struct gemm_kernel gemm_portable = {.name = "portable",
+                                          .available = available,
+                                          .bytes = gemm_plain_bytes,
+                                          .pack = gemm_plain_pack,
+                                          .multiply = multiply};

@@ -1,18 +1,11 @@
 /* The VNNI kernel's own terms; private to ring/gemm_vnni*.c. For processors with AVX-512 and its byte products (VNNI), but
  * without AMX: byte products are eight times as many as products of doubles.
  *
- * A sum over the inner dimension is at most 2^138, so it is known by its remainders by 18 coprime moduli m_i <= 256, whose
- * product M is above 2^140.7; and remainders are bytes. One ring product is 18 byte products instead of the 49 of limbs:
- *
- *     z = sum over k of a_k b_k                                 |z| <= 4096 2^63 2^63 = 2^138
- *     x_i = sum over k of (a_k mod m_i) (b_k v_i mod m_i),      v_i = (M / m_i)^-1 mod m_i
- *     r_i = x_i mod m_i, centred
- *     z = sum over i of r_i M / m_i  -  q M,                    q = round(sum over i of r_i / m_i)
- *
- * (Chinese remainders; v_i is a factor of the packed B.) vpdpbusd multiplies unsigned by signed bytes, here and there:
+ * Remainders (ring/gemm_residue.h) by 18 coprime moduli m_i <= 256, whose product M is above 2^140.7, are bytes; one ring product is 18
+ * byte products instead of the 49 of limbs. vpdpbusd multiplies unsigned by signed bytes, here and there:
  *
  * x_i. Remainders of B are 0..m-1, those of A centred, -m/2..m/2: |x_i| <= 4096 * 255 * 128 < 2^27, so that a depth of
- * GEMM_VNNI_DEPTH = 4096 fits 32 bits.
+ * RESIDUE_DEPTH = 4096 fits 32 bits.
  *
  * q. The sum lies within |z| / M < 2^138 / 2^140.7 < 0.16 of a whole number, and is formed from 2^15 / m_i rounded to bytes, which
  * changes it by less than 17 * 127 / 2^16 < 0.04; and 0.16 + 0.04 < 1 / 2. |q| <= 9.
@@ -20,18 +13,14 @@
  * Masked operands (ring_gemm_pack_masked) do without the last modulus: M is above 2^133.21 then, and their |z| below 2^132.1 makes
  * |z| / M < 0.464; and 0.464 + 16 * 127 / 2^16 < 1 / 2.
  *
- * z is wanted modulo 2^80 only, where M / m_i and -M have GEMM_VNNI_LIMBS = 10 bytes: limb j of the result is the sum of 19
+ * z modulo 2^80: M / m_i and -M have GEMM_VNNI_LIMBS = 10 bytes; limb j of the result is the sum of 19
  * products of bytes, r_i or q by byte j of its coefficient, below 19 * 255 * 128 < 2^19.3.
  *
- * Layouts. A group is four successive elements of the inner dimension, the bytes of one lane of vpdpbusd. Inner dimensions are
- * padded with zeros to whole steps of two groups.
- *     A    [moduli][tiles of 8 rows][groups][8 rows][4], and a cache line after each modulus: whole powers of two between what
- *          is written together would share few places of a cache
- *     B    [panels of 48 columns][moduli][groups][columns of the panel][4]; the last panel has 16, 32 or 48 columns */
+ * A group is four successive elements, the bytes of one lane of vpdpbusd. Tiles are 8 rows by the columns of a panel, 16, 32 or 48. */
 #ifndef TREFOIL_RING_GEMM_VNNI_H
 #define TREFOIL_RING_GEMM_VNNI_H
 
-#include "ring/gemm_kernel.h"
+#include "ring/gemm_residue.h"
 
 #if defined(__x86_64__) && ((defined(__clang__) && __clang_major__ >= 9) || \
                             (!defined(__clang__) && defined(__GNUC__) && __GNUC__ >= 9))
@@ -41,7 +30,6 @@
 #endif
 
 #define MODULI 18
-#define GEMM_VNNI_DEPTH 4096
 #define GEMM_VNNI_LIMBS 10
 #define GEMM_VNNI_QUADS 5 /* of bytes, that 18 remainders and a quotient fill */
 #define ROWS 8            /* of a tile of C; its columns are those of a panel */
@@ -67,7 +55,7 @@ struct gemm_vnni_modulus {
 /* The first modulus is 256. Four bytes in a word belong to four successive moduli; the 19th, to the quotient. What is not there is
  * zero. */
 struct gemm_vnni_constants {
-    size_t count; /* of moduli: 18 or 17 */
+    struct residue_constants all; /* 18 or 17 moduli */
     struct gemm_vnni_modulus modulus[MODULI];
     uint32_t weight[GEMM_VNNI_QUADS];                /* 2^15 / m, rounded */
     uint32_t limb[GEMM_VNNI_LIMBS][GEMM_VNNI_QUADS]; /* bytes of M / m, and of -M, modulo 2^80 */

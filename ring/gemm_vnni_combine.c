@@ -25,7 +25,7 @@ GEMM_VNNI_INLINE void remainders(__m512i quad[PANEL_VECTORS], int vectors, const
         const __m512 inverse = _mm512_set1_ps(m->inverse);
 #pragma GCC unroll 3
         for (int v = 0; v < vectors; v++) {
-            if (at >= MODULI || (at >= MODULI - 1 && at >= constants->count)) {
+            if (at >= MODULI || (at >= MODULI - 1 && at >= constants->all.count)) {
                 x[v][j] = _mm512_setzero_si512();
                 continue;
             }

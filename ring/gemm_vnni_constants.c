@@ -7,7 +7,7 @@
 
 #include "ring/parameters.h"
 
-_Static_assert(RING_MASK_BITS <= 60 && GEMM_VNNI_DEPTH <= 4096 && 4 * RING_GEMM_MASKED_DEEP <= 4096,
+_Static_assert(RING_MASK_BITS <= 60 && RESIDUE_DEPTH <= 4096 && 4 * RING_GEMM_MASKED_DEEP <= 4096,
                "larger sums than 17 moduli tell apart");
 
 /* Of all sets of 18 (or, without the last, 17) numbers up to 256 of which no two have a common divisor, that with the largest
@@ -55,7 +55,7 @@ static void make(struct gemm_vnni_constants *out, size_t count)
     ring_u128 all = 1;
     for (size_t i = 0; i < count; i++)
         all *= (ring_u128)moduli[i]; /* modulo 2^128 */
-    out->count = count;
+    out->all.count = count;
     for (size_t i = 0; i < count; i++) {
         const int32_t m = moduli[i];
         ring_u128 others = 1; /* M / m */

@@ -56,7 +56,7 @@ GEMM_VNNI_INLINE void emit_all(char *out, size_t plane, const struct quad *q,
 {
     const struct gemm_vnni_modulus *modulus = constants->modulus;
     emit_256(out, q, right ? &modulus->b : &modulus->a);
-    for (size_t i = 1; i < constants->count; i++) {
+    for (size_t i = 1; i < constants->all.count; i++) {
         const struct reduction r = reduction(right ? &modulus[i].b : &modulus[i].a, &modulus[i]);
         emit(out + i * plane, q, &r);
     }
