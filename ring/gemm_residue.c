@@ -28,11 +28,13 @@ struct product {
     const struct residue_constants *constants;
     bool add;
     struct gemm_progress *progress;
-    size_t steps; /* of the whole inner dimension */
-    size_t chunk; /* rows of A that are packed at a time */
-    char *left;   /* these rows of a slice */
-    char *work;   /* for each thread work_bytes: sums, and if B is small a panel of it for a slice */
-    size_t work_bytes;
+    size_t steps;    /* of the whole inner dimension */
+    size_t chunk;    /* rows of A that are packed at a time */
+    char *left;      /* these rows of a slice */
+    size_t together; /* panels of a group */
+    char *
+        work; /* for each thread work_bytes: sums, and if B is small panels of it for a slice, made_bytes each */
+    size_t work_bytes, made_bytes;
 };
 
 /* Steps step..step + steps of the inner dimension. */
@@ -98,19 +100,25 @@ struct panel {
     size_t column, width, columns, plane;
 };
 
+/* Panels that take turns, and how the steps of a slice are cut for them. */
+struct group {
+    struct panel panel[RESIDUE_TOGETHER];
+    size_t count, steps, chunk, chunks;
+};
+
 /* Of a block. */
 static size_t sums_bytes(const struct gemm_residue *kind)
 {
     return kind->moduli * BLOCK * kind->panel * sizeof(int32_t);
 }
 
-static struct panel panel_of(const struct product *p, const struct slice *s, char *work, size_t column)
+/* made: where it is made, if it has to be. */
+static struct panel panel_of(const struct product *p, const struct slice *s, char *made, size_t column)
 {
     struct panel out = {.column = column, .width = panel_width(p->kind, p->n, column)};
     const size_t step_bytes = RESIDUE_STEP_BYTES * out.width;
     out.columns = gemm_min(out.width, p->n - column);
     if (p->b->small) {
-        char *made = work + sums_bytes(p->kind);
         const size_t first = s->step * p->kind->step;
         pack_panel(made, p->kind, p->constants, out.width, s->steps,
                    (const int64_t *)p->b->data + first * p->n + column, p->n, out.columns, p->k - first,
@@ -123,6 +131,21 @@ static struct panel panel_of(const struct product *p, const struct slice *s, cha
         out.plane = p->steps * step_bytes;
     }
     return out;
+}
+
+/* So many panels from this one on; work holds their sums, and what has to be made. */
+static struct group group_of(const struct product *p, const struct slice *s, char *work, size_t panel,
+                             size_t count)
+{
+    struct group g;
+    g.count = count;
+    g.steps = s->steps;
+    g.chunk = gemm_blocks(s->steps, gemm_blocks(s->steps, p->kind->chunk)); /* of even size */
+    g.chunks = gemm_blocks(s->steps, g.chunk);
+    for (size_t j = 0; j < count; j++)
+        g.panel[j] = panel_of(p, s, work + p->together * sums_bytes(p->kind) + j * p->made_bytes,
+                              (panel + j) * p->kind->panel);
+    return g;
 }
 
 /* Asks for a row of C in a panel, which is short and far from the one before: processors do not foresee it. */
@@ -142,42 +165,83 @@ static void fetch_ahead(const char *from, size_t bytes)
         __builtin_prefetch(from + i, 0, 2);
 }
 
-/* The sums of so many tiles of packed rows, from tile first on, times a panel, modulo modulus i. */
-static void multiply_tiles(const struct product *p, const struct slice *s, size_t plane, int32_t *sums,
-                           size_t first, size_t tiles, const struct panel *b, size_t i)
+/* Rows first..first + count of C, of those that are packed. */
+struct block {
+    const struct slice *slice;
+    const struct rows *packed;
+    size_t first, count;
+};
+
+/* A part of a panel: some steps of one modulus. */
+struct piece {
+    size_t modulus, step, steps;
+    const struct panel *panel;
+};
+
+static const char *piece_data(const struct piece *piece)
+{
+    const struct panel *b = piece->panel;
+    return b->data + piece->modulus * b->plane + piece->step * RESIDUE_STEP_BYTES * b->width;
+}
+
+/* The sums of a block times a piece. next: what is multiplied after it. */
+static void multiply_piece(const struct product *p, const struct block *block, int32_t *sums,
+                           const struct piece *piece, const struct piece *next)
 {
     const struct gemm_residue *kind = p->kind;
-    const size_t stride = kind->moduli * kind->panel, tile_bytes = s->steps * RESIDUE_STEP_BYTES * kind->rows;
-    const size_t chunk = gemm_blocks(s->steps, gemm_blocks(s->steps, kind->chunk));
-    for (size_t step = 0; step < s->steps; step += chunk) {
-        const size_t done = step * RESIDUE_STEP_BYTES, steps = gemm_min(chunk, s->steps - step);
-        const char *right = b->data + i * b->plane + done * b->width;
-        const size_t bytes = steps * RESIDUE_STEP_BYTES * b->width, part = gemm_blocks(bytes, tiles);
-        for (size_t tile = 0; tile < tiles; tile++) {
-            fetch_ahead(right + bytes + tile * part, part);
-            kind->multiply(sums + tile * kind->rows * stride + i * kind->panel, stride, b->width,
-                           p->left + i * plane + (first + tile) * tile_bytes + done * kind->rows, right,
-                           steps, p->constants, i, step == 0);
-        }
+    const size_t row_bytes = block->slice->steps * RESIDUE_STEP_BYTES, i = piece->modulus;
+    const char *left = p->left + i * block->packed->plane +
+                       (block->first - block->packed->first) * row_bytes +
+                       piece->step * RESIDUE_STEP_BYTES * kind->rows;
+    const char *right = piece_data(piece), *ahead = piece_data(next);
+    const size_t bytes = next->steps * RESIDUE_STEP_BYTES * next->panel->width,
+                 each = gemm_blocks(bytes, gemm_blocks(block->count, kind->rows));
+    for (size_t row = 0; row < block->count; row += kind->rows, ahead += each) {
+        fetch_ahead(ahead, each);
+        kind->multiply(sums + (row * kind->moduli + i) * kind->panel, kind->moduli * kind->panel,
+                       piece->panel->width, left + row * row_bytes, right, piece->steps, p->constants, i,
+                       piece->step == 0);
     }
 }
 
-/* A block of up to BLOCK rows of C from row on, of the packed rows first..end, times a panel. */
-static void block(const struct product *p, const struct slice *s, const struct rows *packed, int32_t *sums,
-                  size_t row, const struct panel *b)
+/* What the sums make of C. */
+static void combine_rows(const struct product *p, const struct block *block, const int32_t *sums,
+                         const struct panel *b)
 {
     const struct gemm_residue *kind = p->kind;
-    const size_t rows = gemm_min(BLOCK, packed->end - row), tiles = gemm_blocks(rows, kind->rows);
+    const struct slice *s = block->slice;
     const bool in_place = p->progress != NULL && p->progress->in_place && s->step + s->steps == p->steps;
-    for (size_t i = 0; i < p->constants->count; i++)
-        multiply_tiles(p, s, packed->plane, sums, (row - packed->first) / kind->rows, tiles, b, i);
-    for (size_t i = 0; i < rows; i++) {
-        if (i + AHEAD < rows)
-            fetch(p, row + i + AHEAD, b);
-        kind->combine(ring_wide_at(p->c, (row + i) * p->ldc + b->column), p->constants,
+    for (size_t i = 0; i < block->count; i++) {
+        if (i + AHEAD < block->count)
+            fetch(p, block->first + i + AHEAD, b);
+        kind->combine(ring_wide_at(p->c, (block->first + i) * p->ldc + b->column), p->constants,
                       sums + i * kind->moduli * kind->panel, b->columns, p->add || s->step != 0,
                       in_place ? &p->progress->end : NULL);
     }
+}
+
+/* Piece number at of a group of panels: all panels before the next steps, all steps before the next modulus. */
+static struct piece piece_at(const struct group *g, size_t at)
+{
+    const size_t step = at / g->count % g->chunks * g->chunk;
+    return (struct piece){at / g->count / g->chunks, step, gemm_min(g->chunk, g->steps - step),
+                          &g->panel[at % g->count]};
+}
+
+/* A block times a group of panels: a chunk of what is packed of it, of one modulus, is fetched once for all of them. */
+static void multiply_block(const struct product *p, const struct block *block, int32_t *sums,
+                           const struct group *g)
+{
+    const size_t each = sums_bytes(p->kind) / sizeof *sums,
+                 pieces = p->constants->count * g->chunks * g->count;
+    struct piece piece = piece_at(g, 0);
+    for (size_t at = 0; at < pieces; at++) {
+        const struct piece next = at + 1 < pieces ? piece_at(g, at + 1) : piece;
+        multiply_piece(p, block, sums + at % g->count * each, &piece, &next);
+        piece = next;
+    }
+    for (size_t j = 0; j < g->count; j++)
+        combine_rows(p, block, sums + j * each, &g->panel[j]);
 }
 
 /* The panel after those that end with the strip in which this one begins, if somebody waits for it and it is finished here. */
@@ -189,7 +253,7 @@ static size_t strip_end(const struct product *p, const struct slice *s, const st
     return gemm_blocks(gemm_progress_strip(p->progress, panel * width), width);
 }
 
-/* One thread's part of some rows of a slice. A unit is a block and a panel; all blocks of a panel that has to be made. */
+/* One thread's part of some rows of a slice. A unit is a block and a group of panels; all blocks, if panels have to be made. */
 static void share(const struct product *p, const struct slice *s, const struct rows *r)
 {
     const struct gemm_residue *kind = p->kind;
@@ -206,16 +270,19 @@ static void share(const struct product *p, const struct slice *s, const struct r
                         s->steps, p->a + row * p->lda + done, p->lda, gemm_min(kind->rows, r->end - row),
                         p->k - done);
     }
-    const size_t blocks = gemm_blocks(r->end - r->first, BLOCK), together = p->b->small ? blocks : 1,
-                 units = blocks / together;
+    const size_t height = p->b->small ? r->end - r->first : BLOCK,
+                 units = gemm_blocks(r->end - r->first, height);
     const size_t panels = gemm_blocks(p->n, kind->panel);
     for (size_t panel = 0, stop; panel < panels; panel = stop) {
         stop = strip_end(p, s, r, panel); /* all of them if there are several blocks */
 #pragma omp for schedule(dynamic)
-        for (size_t index = panel * units; index < stop * units; index++) {
-            const struct panel b = panel_of(p, s, work, index / units * kind->panel);
-            for (size_t i = 0; i < together; i++)
-                block(p, s, r, (int32_t *)(void *)work, r->first + (index % units + i) * BLOCK, &b);
+        for (size_t index = 0; index < gemm_blocks(stop - panel, p->together) * units; index++) {
+            const size_t at = panel + index / units * p->together, row = r->first + index % units * height;
+            const struct group g = group_of(p, s, work, at, gemm_min(p->together, stop - at));
+            for (size_t first = row; first < gemm_min(row + height, r->end); first += BLOCK) {
+                const struct block block = {s, r, first, gemm_min(BLOCK, r->end - first)};
+                multiply_block(p, &block, (int32_t *)(void *)work, &g);
+            }
         }
         if (p->progress != NULL && s->step + s->steps == p->steps) {
 #pragma omp master
@@ -251,8 +318,10 @@ enum status gemm_residue_multiply(struct ring_wide c, size_t ldc, size_t m, cons
         b->small ? SMALL_BLOCKS : gemm_blocks(GEMM_UNITS_A_THREAD * threads, gemm_blocks(p.n, kind->panel));
     p.chunk = gemm_min(m, BLOCK * blocks);
     const size_t left_bytes = plane_bytes(kind, p.chunk, depth) * p.constants->count;
-    p.work_bytes =
-        sums_bytes(kind) + (b->small ? depth * RESIDUE_STEP_BYTES * kind->panel * kind->moduli : 0);
+    p.together =
+        gemm_min(kind->together, gemm_blocks(gemm_blocks(p.n, kind->panel), GEMM_UNITS_A_THREAD * threads));
+    p.made_bytes = b->small ? depth * RESIDUE_STEP_BYTES * kind->panel * kind->moduli : 0;
+    p.work_bytes = p.together * (sums_bytes(kind) + p.made_bytes);
     p.left = gemm_scratch(left_bytes + threads * p.work_bytes);
     if (p.left == NULL)
         return status_fail(STATUS_MEMORY, "no memory to multiply %zu x %zu by %zu x %zu", m, p.k, p.k, p.n);
