@@ -61,6 +61,8 @@ STATUS_MUST_USE enum status gemm_portable_multiply(struct ring_wide c, size_t ld
 /* B as it is, [k][n]; the packed form of the portable kernel, and of others that are asked for a small one. */
 bool gemm_plain_bytes(size_t *out, const struct ring_gemm_matrix *b);
 void gemm_plain_pack(struct ring_gemm_matrix *out, const int64_t *b, size_t ldb, bool transposed);
+/* data [k][n] = B, or some columns of it. */
+void gemm_plain_copy(int64_t *data, size_t k, size_t n, const int64_t *b, size_t ldb, bool transposed);
 
 /* A cache line, and a vector register of the widest processors. */
 #define GEMM_ALIGNMENT 64

@@ -33,15 +33,19 @@ bool gemm_plain_bytes(size_t *out, const struct ring_gemm_matrix *b)
     return !__builtin_mul_overflow(b->k, b->n, out) && !__builtin_mul_overflow(*out, sizeof(int64_t), out);
 }
 
+void gemm_plain_copy(int64_t *data, size_t k, size_t n, const int64_t *b, size_t ldb, bool transposed)
+{
+    for (size_t row = 0; row < k; row++)
+        if (transposed)
+            for (size_t column = 0; column < n; column++)
+                data[row * n + column] = b[column * ldb + row];
+        else
+            memcpy(data + row * n, b + row * ldb, n * sizeof *data);
+}
+
 void gemm_plain_pack(struct ring_gemm_matrix *out, const int64_t *b, size_t ldb, bool transposed)
 {
-    int64_t *data = out->data;
-    for (size_t row = 0; row < out->k; row++)
-        if (transposed)
-            for (size_t column = 0; column < out->n; column++)
-                data[row * out->n + column] = b[column * ldb + row];
-        else
-            memcpy(data + row * out->n, b + row * ldb, out->n * sizeof *data);
+    gemm_plain_copy(out->data, out->k, out->n, b, ldb, transposed);
 }
 
 struct scratch {

@@ -16,6 +16,8 @@
 
 _Static_assert(BLOCK == RING_GEMM_BAND, "so that bands are finished one by one");
 
+#define PLAIN_ELEMENTS ((size_t)1 << 18) /* of a matrix, for which memory counts */
+
 #define AHEAD 4 /* rows of C that are asked for before they are needed */
 
 struct product {
@@ -31,6 +33,7 @@ struct product {
     size_t steps;    /* of the whole inner dimension */
     size_t chunk;    /* rows of A that are packed at a time */
     char *left;      /* these rows of a slice */
+    size_t packed;   /* columns of B, see packed_columns */
     size_t together; /* panels of a group */
     char *
         work; /* for each thread work_bytes: sums, and if B is small panels of it for a slice, made_bytes each */
@@ -49,15 +52,34 @@ static size_t panel_width(const struct gemm_residue *kind, size_t n, size_t colu
     return gemm_min(kind->panel, gemm_blocks(n - column, kind->vector) * kind->vector);
 }
 
+/* The columns that lie packed, whole panels or all; the others lie behind them as they are, [k][n - packed], and are made when
+ * they are multiplied. */
+static size_t packed_columns(const struct ring_gemm_matrix *b)
+{
+    const struct gemm_residue *kind = b->kernel->residue;
+    const size_t panels = gemm_blocks(b->n, kind->panel);
+    if (b->small)
+        return 0;
+    if (!b->masked || kind->plain == 0 || panels < kind->plain || b->k < PLAIN_ELEMENTS / b->n)
+        return b->n;
+    return (panels - panels / kind->plain) * kind->panel;
+}
+
+static size_t packed_bytes(const struct ring_gemm_matrix *b, size_t columns)
+{
+    const struct gemm_residue *kind = b->kernel->residue;
+    return columns * gemm_blocks(b->k, kind->step) * RESIDUE_STEP_BYTES * kind->constants(b->masked)->count;
+}
+
 bool gemm_residue_bytes(size_t *out, const struct ring_gemm_matrix *b)
 {
     const struct gemm_residue *kind = b->kernel->residue;
-    if (b->small)
-        return gemm_plain_bytes(out, b);
-    return b->k < SIZE_MAX / (2 * RESIDUE_STEP_BYTES * kind->rows * kind->moduli) &&
-           !__builtin_mul_overflow(gemm_blocks(b->k, kind->step) * RESIDUE_STEP_BYTES *
-                                       kind->constants(b->masked)->count * kind->vector,
-                                   gemm_blocks(b->n, kind->vector), out);
+    const size_t packed = packed_columns(b), largest = 2 * RESIDUE_STEP_BYTES * kind->moduli;
+    if (b->k > SIZE_MAX / largest - largest || b->n > SIZE_MAX / largest / (b->k + largest) - kind->vector)
+        return false;
+    *out = packed_bytes(b, gemm_blocks(packed, kind->vector) * kind->vector) +
+           b->k * (b->n - packed) * sizeof(int64_t);
+    return true;
 }
 
 /* out: the panel of width columns, of which columns exist; b points to the first one. */
@@ -74,17 +96,16 @@ void gemm_residue_pack(struct ring_gemm_matrix *out, const int64_t *b, size_t ld
 {
     const struct gemm_residue *kind = out->kernel->residue;
     const struct residue_constants *constants = kind->constants(out->masked);
-    const size_t steps = gemm_blocks(out->k, kind->step);
-    if (out->small) {
-        gemm_plain_pack(out, b, ldb, transposed);
-        return;
-    }
-    for (size_t column = 0; column < out->n; column += kind->panel) {
+    const size_t packed = packed_columns(out), next = transposed ? ldb : 1;
+    for (size_t column = 0; column < packed; column += kind->panel) {
         const size_t width = panel_width(kind, out->n, column);
-        pack_panel((char *)out->data + column * steps * RESIDUE_STEP_BYTES * constants->count, kind,
-                   constants, width, steps, b + column * (transposed ? ldb : 1), ldb,
-                   gemm_min(width, out->n - column), out->k, transposed);
+        pack_panel((char *)out->data + packed_bytes(out, column), kind, constants, width,
+                   gemm_blocks(out->k, kind->step), b + column * next, ldb, gemm_min(width, out->n - column),
+                   out->k, transposed);
     }
+    if (packed < out->n)
+        gemm_plain_copy((int64_t *)(void *)((char *)out->data + packed_bytes(out, packed)), out->k,
+                        out->n - packed, b + packed * next, ldb, transposed);
 }
 
 /* ---- the product ---- */
@@ -118,16 +139,16 @@ static struct panel panel_of(const struct product *p, const struct slice *s, cha
     struct panel out = {.column = column, .width = panel_width(p->kind, p->n, column)};
     const size_t step_bytes = RESIDUE_STEP_BYTES * out.width;
     out.columns = gemm_min(out.width, p->n - column);
-    if (p->b->small) {
-        const size_t first = s->step * p->kind->step;
-        pack_panel(made, p->kind, p->constants, out.width, s->steps,
-                   (const int64_t *)p->b->data + first * p->n + column, p->n, out.columns, p->k - first,
-                   false);
+    if (column >= p->packed) {
+        const size_t first = s->step * p->kind->step, plain = p->n - p->packed;
+        const int64_t *b =
+            (const int64_t *)(const void *)((const char *)p->b->data + packed_bytes(p->b, p->packed));
+        pack_panel(made, p->kind, p->constants, out.width, s->steps, b + first * plain + column - p->packed,
+                   plain, out.columns, p->k - first, false);
         out.data = made;
         out.plane = s->steps * step_bytes;
     } else {
-        out.data = (const char *)p->b->data + column * p->steps * RESIDUE_STEP_BYTES * p->constants->count +
-                   s->step * step_bytes;
+        out.data = (const char *)p->b->data + packed_bytes(p->b, column) + s->step * step_bytes;
         out.plane = p->steps * step_bytes;
     }
     return out;
@@ -310,6 +331,7 @@ enum status gemm_residue_multiply(struct ring_wide c, size_t ldc, size_t m, cons
     p.add = mode == RING_GEMM_ADD;
     p.constants = kind->constants(b->masked);
     p.steps = gemm_blocks(p.k, kind->step);
+    p.packed = packed_columns(b);
     const size_t slices = gemm_blocks(p.steps, (b->small ? SMALL_DEPTH : RESIDUE_DEPTH) / kind->step),
                  depth = gemm_blocks(p.steps, slices);
     /* As few blocks of A at a time as give the threads enough to do: they stay in the outer cache while the panels pass by. Many, if
@@ -320,7 +342,7 @@ enum status gemm_residue_multiply(struct ring_wide c, size_t ldc, size_t m, cons
     const size_t left_bytes = plane_bytes(kind, p.chunk, depth) * p.constants->count;
     p.together =
         gemm_min(kind->together, gemm_blocks(gemm_blocks(p.n, kind->panel), GEMM_UNITS_A_THREAD * threads));
-    p.made_bytes = b->small ? depth * RESIDUE_STEP_BYTES * kind->panel * kind->moduli : 0;
+    p.made_bytes = p.packed < p.n ? depth * RESIDUE_STEP_BYTES * kind->panel * kind->moduli : 0;
     p.work_bytes = p.together * (sums_bytes(kind) + p.made_bytes);
     p.left = gemm_scratch(left_bytes + threads * p.work_bytes);
     if (p.left == NULL)

@@ -43,6 +43,7 @@ struct gemm_residue {
     size_t together; /* panels that a block is multiplied with in turns; at most RESIDUE_TOGETHER */
     size_t
         chunk; /* steps at most whose part of a panel, of one modulus, is to stay in the first-level cache */
+    size_t plain; /* of so many panels of a large masked matrix one lies as it is, to save memory; 0: none */
     double products_a_thread; /* fewer are not worth waking a thread for: about 30 us of work */
 
     const struct residue_constants *(*constants)(bool masked);

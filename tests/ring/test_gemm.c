@@ -235,6 +235,19 @@ START_TEST(sums_of_masked_operands_stay_exact)
 }
 END_TEST
 
+/* Of these a kernel may keep a part as it is: at the edge between both parts, over several blocks and several slices. */
+START_TEST(large_masked_matrices_equal_the_reference)
+{
+    check_masked(140, 700, 400, masked, masked);
+    check_masked(3, 4200, 131, largest_mask, masked);
+    check_masked(130, 1030, 290, awkward, masked);
+    struct problem p = problem_make(5, 800, 390, masked, masked);
+    p.masked = p.transposed = true;
+    p.ldb = p.k;
+    check_problem(p);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("gemm");
@@ -253,6 +266,7 @@ int main(void)
     tcase_add_test(tests, sums_of_extreme_limbs_stay_exact);
     tcase_add_test(tests, sums_of_extreme_remainders_stay_exact);
     tcase_add_test(tests, sums_of_masked_operands_stay_exact);
+    tcase_add_test(tests, large_masked_matrices_equal_the_reference);
     suite_add_tcase(suite, tests);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);
