@@ -7,7 +7,7 @@
  *     child s         raw child s, plus correction s if the node's control bit is set
  *     word pair j     AES_leaf(seed | j) ^ (seed | j),    j = 0, 1
  *
- * Processors with VAES and AVX-512 make them four at a time; TREFOIL_AES=portable in the environment keeps them from it. */
+ * Processors with VAES make them two at a time; TREFOIL_AES=portable in the environment keeps them from it. */
 #ifndef TREFOIL_PREPROCESSING_DPF_TREE_H
 #define TREFOIL_PREPROCESSING_DPF_TREE_H
 
@@ -26,7 +26,7 @@ struct dpf_block {
 
 struct dpf_generator {
     EVP_CIPHER_CTX *child, *leaf;
-    bool wide; /* four at a time, by these: */
+    bool wide; /* two at a time, by these: */
     unsigned char child_key[DPF_ROUND_KEYS][16], leaf_key[DPF_ROUND_KEYS][16];
 };
 STATUS_MUST_USE enum status dpf_generator_open(struct dpf_generator *out);

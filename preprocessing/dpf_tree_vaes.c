@@ -1,11 +1,12 @@
-/* Nodes and words of the tree, four AES blocks in a register. */
+/* Nodes and words of the tree, two AES blocks in a register: one node and both of its children. (Four would need AVX-512, and are no
+ * faster: processors with both start twice as many instructions of two blocks.) */
 #include "preprocessing/dpf_tree.h"
 
 #if defined(__x86_64__) && defined(__GNUC__) && (defined(__clang__) || __GNUC__ >= 9)
 
 #include <immintrin.h>
 
-#define TARGET __attribute__((target("aes,vaes,avx512f,avx512bw,avx512dq,avx512vl")))
+#define TARGET __attribute__((target("aes,vaes,avx2")))
 #define INLINE static inline __attribute__((always_inline)) TARGET
 
 /* ---- round keys ---- */
@@ -39,101 +40,120 @@ TARGET static void expand_key(unsigned char out[DPF_ROUND_KEYS][16], const unsig
 bool dpf_vaes_open(struct dpf_generator *g, const unsigned char child[16], const unsigned char leaf[16])
 {
     __builtin_cpu_init();
-    if (!__builtin_cpu_supports("aes") || !__builtin_cpu_supports("vaes") || !__builtin_cpu_supports("avx512f") ||
-        !__builtin_cpu_supports("avx512bw") || !__builtin_cpu_supports("avx512dq") || !__builtin_cpu_supports("avx512vl"))
+    if (!__builtin_cpu_supports("aes") || !__builtin_cpu_supports("vaes") || !__builtin_cpu_supports("avx2"))
         return false;
     expand_key(g->child_key, child);
     expand_key(g->leaf_key, leaf);
     return true;
 }
 
-/* ---- four registers, sixteen blocks, at a time ---- */
+/* ---- eight registers, sixteen blocks, at a time ---- */
 
-#define REGISTERS 4
-#define BLOCKS (4 * REGISTERS)
+#define REGISTERS 8
 
-struct keys {
-    __m512i k[DPF_ROUND_KEYS];
-};
-
-INLINE struct keys keys_load(const unsigned char key[DPF_ROUND_KEYS][16])
+INLINE __m256i load(const void *from)
 {
-    struct keys out;
-    for (int i = 0; i < DPF_ROUND_KEYS; i++)
-        out.k[i] = _mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)(const void *)key[i]));
-    return out;
+    return _mm256_loadu_si256(from);
+}
+
+/* A block in both halves. */
+INLINE __m256i load_twice(const void *block)
+{
+    return _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)block));
 }
 
 /* v = AES(v) ^ v. */
-INLINE void hash(__m512i v[REGISTERS], const struct keys *keys)
+INLINE void hash(__m256i v[REGISTERS], const unsigned char key[DPF_ROUND_KEYS][16])
 {
-    __m512i x[REGISTERS];
+    __m256i x[REGISTERS], k = load_twice(key[0]);
+#pragma GCC unroll 8
     for (int i = 0; i < REGISTERS; i++)
-        x[i] = _mm512_xor_si512(v[i], keys->k[0]);
-    for (int round = 1; round < DPF_ROUND_KEYS - 1; round++)
+        x[i] = _mm256_xor_si256(v[i], k);
+    for (int round = 1; round < DPF_ROUND_KEYS - 1; round++) {
+        k = load_twice(key[round]);
+#pragma GCC unroll 8
         for (int i = 0; i < REGISTERS; i++)
-            x[i] = _mm512_aesenc_epi128(x[i], keys->k[round]);
+            x[i] = _mm256_aesenc_epi128(x[i], k);
+    }
+    k = load_twice(key[DPF_ROUND_KEYS - 1]);
+#pragma GCC unroll 8
     for (int i = 0; i < REGISTERS; i++)
-        v[i] = _mm512_xor_si512(v[i], _mm512_aesenclast_epi128(x[i], keys->k[DPF_ROUND_KEYS - 1]));
+        v[i] = _mm256_xor_si256(v[i], _mm256_aesenclast_epi128(x[i], k));
 }
 
-/* The 64-bit lanes of n blocks. */
-INLINE __mmask8 lanes(size_t n)
+/* Seeds, with a number instead of their control bits. */
+INLINE __m256i numbered(__m256i node, __m256i number)
 {
-    return n >= 4 ? 0xff : (__mmask8)((1u << 2 * n) - 1);
+    return _mm256_or_si256(_mm256_andnot_si256(_mm256_set_epi64x(0, 1, 0, 1), node), number);
 }
 
-INLINE size_t from(size_t n, size_t first)
+/* All ones in a half whose control bit is set. */
+INLINE __m256i control(__m256i node)
 {
-    return n > first ? n - first : 0;
+    const __m256i bit = _mm256_and_si256(node, _mm256_set_epi64x(0, 1, 0, 1));
+    return _mm256_shuffle_epi32(_mm256_sub_epi64(_mm256_setzero_si256(), bit), 0x44);
 }
 
-/* Two nodes, of which n exist, each of them twice in a row. */
-INLINE __m512i load_twice(const struct dpf_block *node, size_t n)
+/* out [2n]: of each of n <= REGISTERS nodes, with 0 and with 1 in its lowest bit; plus what the node's control bit selects of fix. */
+INLINE void expand(struct dpf_block *out, const struct dpf_block *node, size_t n, const unsigned char key[DPF_ROUND_KEYS][16],
+                   __m256i fix)
 {
-    const __m256i pair = _mm256_maskz_loadu_epi64((__mmask8)(lanes(n) & 0xf), node);
-    return _mm512_permutexvar_epi64(_mm512_set_epi64(3, 2, 3, 2, 1, 0, 1, 0), _mm512_castsi256_si512(pair));
+    __m256i v[REGISTERS];
+#pragma GCC unroll 8
+    for (size_t i = 0; i < REGISTERS; i++)
+        v[i] = i < n ? numbered(load_twice(node + i), _mm256_set_epi64x(0, 1, 0, 0)) : _mm256_setzero_si256();
+    hash(v, key);
+#pragma GCC unroll 8
+    for (size_t i = 0; i < REGISTERS; i++)
+        if (i < n)
+            _mm256_storeu_si256((__m256i *)(void *)(out + 2 * i),
+                                _mm256_xor_si256(v[i], _mm256_and_si256(control(load_twice(node + i)), fix)));
+}
+
+INLINE void expand_all(struct dpf_block *out, const struct dpf_block *node, size_t n,
+                       const unsigned char key[DPF_ROUND_KEYS][16], __m256i fix)
+{
+    for (; n >= REGISTERS; n -= REGISTERS, node += REGISTERS, out += 2 * REGISTERS)
+        expand(out, node, REGISTERS, key, fix);
+    if (n > 0)
+        expand(out, node, n, key, fix);
 }
 
 TARGET void dpf_vaes_children(const struct dpf_generator *g, struct dpf_block *child, const struct dpf_block *node, size_t n,
                               const struct dpf_block correction[2])
 {
-    const struct keys keys = keys_load(g->child_key);
-    const __m512i lowest = _mm512_set_epi64(0, 1, 0, 1, 0, 1, 0, 1), number = _mm512_set_epi64(0, 1, 0, 0, 0, 1, 0, 0);
-    const __m512i fix = _mm512_broadcast_i64x4(_mm256_loadu_si256((const __m256i *)(const void *)correction));
-    for (size_t done = 0; done < n; done += BLOCKS / 2) {
-        __m512i v[REGISTERS], control[REGISTERS];
-        for (size_t i = 0; i < REGISTERS; i++) {
-            const __m512i both = load_twice(node + done + 2 * i, from(n, done + 2 * i));
-            const __m512i bit = _mm512_sub_epi64(_mm512_setzero_si512(), _mm512_and_si512(both, lowest));
-            control[i] = _mm512_shuffle_epi32(bit, _MM_PERM_BABA);
-            v[i] = _mm512_or_si512(_mm512_andnot_si512(lowest, both), number);
-        }
-        hash(v, &keys);
-        for (size_t i = 0; i < REGISTERS; i++)
-            _mm512_mask_storeu_epi64(child + 2 * (done + 2 * i), lanes(2 * from(n, done + 2 * i)),
-                                     _mm512_xor_si512(v[i], _mm512_and_si512(control[i], fix)));
-    }
+    expand_all(child, node, n, g->child_key, load(correction));
+}
+
+/* out [n]: of n <= 2 REGISTERS nodes, with 0 in the lowest bit. */
+INLINE void words(struct dpf_block *out, const struct dpf_block *node, size_t n, const unsigned char key[DPF_ROUND_KEYS][16])
+{
+    __m256i v[REGISTERS];
+#pragma GCC unroll 8
+    for (size_t i = 0; i < REGISTERS; i++)
+        v[i] = numbered(2 * i + 1 < n ? load(node + 2 * i)
+                        : 2 * i < n ? _mm256_zextsi128_si256(_mm_loadu_si128((const __m128i *)(const void *)(node + 2 * i)))
+                                    : _mm256_setzero_si256(),
+                        _mm256_setzero_si256());
+    hash(v, key);
+#pragma GCC unroll 8
+    for (size_t i = 0; i < REGISTERS; i++)
+        if (2 * i + 1 < n)
+            _mm256_storeu_si256((__m256i *)(void *)(out + 2 * i), v[i]);
+        else if (2 * i < n)
+            _mm_storeu_si128((__m128i *)(void *)(out + 2 * i), _mm256_castsi256_si128(v[i]));
 }
 
 TARGET void dpf_vaes_words(const struct dpf_generator *g, struct dpf_block *word, const struct dpf_block *node, size_t n,
                            size_t each)
 {
-    const struct keys keys = keys_load(g->leaf_key);
-    const __m512i lowest = _mm512_set_epi64(0, 1, 0, 1, 0, 1, 0, 1);
-    const __m512i number = each == 2 ? _mm512_set_epi64(0, 1, 0, 0, 0, 1, 0, 0) : _mm512_setzero_si512();
-    const size_t blocks = n * each;
-    for (size_t done = 0; done < blocks; done += BLOCKS) {
-        __m512i v[REGISTERS];
-        for (size_t i = 0; i < REGISTERS; i++) {
-            const size_t at = done + 4 * i, left = from(blocks, at);
-            v[i] = each == 2 ? load_twice(node + at / 2, left / 2) : _mm512_maskz_loadu_epi64(lanes(left), node + at);
-            v[i] = _mm512_or_si512(_mm512_andnot_si512(lowest, v[i]), number);
-        }
-        hash(v, &keys);
-        for (size_t i = 0; i < REGISTERS; i++)
-            _mm512_mask_storeu_epi64(word + done + 4 * i, lanes(from(blocks, done + 4 * i)), v[i]);
+    if (each == 2) {
+        expand_all(word, node, n, g->leaf_key, _mm256_setzero_si256());
+        return;
     }
+    for (; n > 2 * REGISTERS; n -= 2 * REGISTERS, node += 2 * REGISTERS, word += 2 * REGISTERS)
+        words(word, node, 2 * REGISTERS, g->leaf_key);
+    words(word, node, n, g->leaf_key);
 }
 
 #else
