@@ -29,7 +29,8 @@ enum ring_gemm_mode {
     RING_GEMM_ADD, /* C += A B */
 };
 
-/* B in the layout a kernel wants; about eight bytes an element, 18 or 17 for vnni, 22 or 20 for avx2. Made once for weights. Wiped when closed. */
+/* B in the layout a kernel wants; about eight bytes an element, 18 or 17 for vnni, 22 or about 18 for avx2. Made once for
+ * weights. Wiped when closed. */
 struct ring_gemm_matrix;
 
 /* The kernel AUTO stands for on this machine, and whether a kernel can run here. TREFOIL_GEMM=portable|avx2|vnni|amx in

@@ -5,8 +5,8 @@
 #include <omp.h>
 #endif
 
-/* Rows of C that are multiplied by a panel of B before the next one is fetched; their sums, 432 or 132 KiB, and the panel's bytes of one
- * modulus stay in a second-level cache. */
+/* Rows of C that are multiplied by a panel of B before the next one is fetched; their sums (VNNI: 432 KiB; AVX2: 132 KiB of each of the
+ * panels that take turns) and the panel's bytes of one modulus are meant for a second-level cache. */
 #define BLOCK 128
 
 /* Where panels have to be made, the blocks that share one (making it costs a fortieth of their products then), and the depth of a
@@ -36,7 +36,7 @@ struct product {
     size_t packed;   /* columns of B, see packed_columns */
     size_t together; /* panels of a group */
     char *
-        work; /* for each thread work_bytes: sums, and if B is small panels of it for a slice, made_bytes each */
+        work; /* for each thread work_bytes: sums, and panels that have to be made, of a slice, made_bytes each */
     size_t work_bytes, made_bytes;
 };
 
@@ -241,7 +241,7 @@ static void combine_rows(const struct product *p, const struct block *block, con
     }
 }
 
-/* Piece number at of a group of panels: all panels before the next steps, all steps before the next modulus. */
+/* Piece number `at` of a group of panels: all panels before the next steps, all steps before the next modulus. */
 static struct piece piece_at(const struct group *g, size_t at)
 {
     const size_t step = at / g->count % g->chunks * g->chunk;

@@ -18,7 +18,7 @@
  *     A    [moduli][tiles of so many rows][groups][rows of a tile][4], and a cache line after each modulus: whole powers of two
  *          between what is written together would share few places of a cache
  *     B    [panels of columns][moduli][groups][columns of the panel][4]; the last panel has a whole number of vectors, as few as
- *          hold its columns
+ *          hold its columns; behind them columns that are kept as they are, if memory counts: [k][columns]
  *     sums [rows][moduli][columns of a panel], 32 bits each */
 #ifndef TREFOIL_RING_GEMM_RESIDUE_H
 #define TREFOIL_RING_GEMM_RESIDUE_H
