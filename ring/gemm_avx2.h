@@ -5,15 +5,15 @@
  * masked operands, M is above 2^133.55. vpmaddwd multiplies signed words, adds up pairs, and takes an addition of its own; one ring
  * product is 10 (11) of its word products.
  *
- * x_i. Remainders are centred, in single precision: |r| <= 0.506 m, 0.501 m when made of sums. A sum of AVX2_SPAN = 32 groups of two
- * products is below 64 (0.506 m)^2 < 1.81e9; then its words, the upper one times 2^16 mod m, become a number below
- * 2^16 + 2^15 m / 2 < 1.73e8, and 1.81e9 + 1.73e8 < 2^31. So sums may go on without end.
+ * x_i. Remainders are centred, in single precision: |r| <= 0.508 m, 0.502 m when made of sums. A sum of AVX2_SPAN = 32 groups of two
+ * products is below 64 (0.508 m)^2 < 1.83e9; then its words, the upper one times 2^16 mod m, become a number below
+ * 2^16 + 2^15 m / 2 < 1.73e8, and 1.83e9 + 1.73e8 < 2^31. So sums may go on without end.
  *
- * q. Formed from 2^28 / m_i rounded to words, which changes the sum of r_i / m_i by less than 11 * 5313 / 2^29 < 0.0002; and
- * |z| / M < 2^138 / 2^146.9 or 2^132.1 / 2^133.55 < 0.37. The sum itself is below 11 * 0.506 2^28 < 2^31. |q| <= 6.
+ * q. Formed from 2^28 / m_i rounded to words, which changes the sum of r_i / m_i by less than 11 * 5271 / 2^29 < 0.0002; and
+ * |z| / M < 2^138 / 2^146.9 or 2^132.1 / 2^133.55 < 0.37. The sum itself is below 11 * 0.502 2^28 < 2^31. |q| <= 6.
  *
  * z modulo 2^80: M / m_i and -M have five signed words each; word j of the result is the sum of 12 products of words, r_i or q
- * by word j of its coefficient, and what is carried from below: less than 11 * 5261 * 2^15 + 6 * 2^15 + 2^16 < 2^31.
+ * by word j of its coefficient, and what is carried from below: less than 11 * 5271 * 2^15 + 6 * 2^15 + 2^16 < 2^31.
  *
  * A group is two successive elements, the words of one lane of vpmaddwd. Tiles are 4 rows by the columns of a panel, 8, 16 or 24. */
 #ifndef TREFOIL_RING_GEMM_AVX2_H

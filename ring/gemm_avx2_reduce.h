@@ -10,9 +10,9 @@
 /* 1.5 2^23: a float below 2^22 added to it becomes a whole number in its low bits. */
 #define GEMM_AVX2_MAGIC 12582912.0f
 
-/* In the low word of each lane the remainder of a number below 2^29.4 by m, at most (1 / 2 + e) m: a float is the number but for
- * 2^-25 of it, or 0.003 m, and its quotient, below 2^16.1, is off by 2^-8.5 < 0.003 more; so e < 0.006. Of sums, which are below 2^27.4, e <
- * 0.001. The low 16 bits of quotient + MAGIC are the quotient modulo 2^16, which is all that the low word of the remainder takes; the
+/* In the low word of each lane the remainder of a number below 2^29.4 by m, at most (1 / 2 + e) m: as a float it is off by at most
+ * 32, 0.0031 m, and its quotient, below 2^16.01, by 2^-24 of it, 0.004, since 1 / m is; so e < 0.008. Of sums, which are below 2^27.4: 8,
+ * 0.0008 m, and 2^14.02 2^-24, 0.001; e < 0.002. The low 16 bits of quotient + MAGIC are the quotient modulo 2^16, which is all that the low word of the remainder takes; the
  * upper words mean nothing. */
 GEMM_AVX2_INLINE __m256i gemm_avx2_reduce(__m256i x, __m256 inverse, __m256i m)
 {
