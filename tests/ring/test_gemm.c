@@ -210,6 +210,21 @@ START_TEST(sums_of_extreme_remainders_stay_exact)
 }
 END_TEST
 
+/* The same for those of the AVX2 kernel, whose sums are made smaller again and again: left remainders at both ends, all right ones. */
+START_TEST(sums_of_extreme_words_stay_exact)
+{
+    enum { DEPTH = 132, ENDS = 24, LEFT = 2 * ENDS, RIGHT = 10500 };
+    struct problem p = problem_make(LEFT, DEPTH, RIGHT, smallest, smallest);
+    for (size_t i = 0; i < LEFT * DEPTH; i++) {
+        const int64_t row = (int64_t)(i / DEPTH);
+        p.a[i] = row < ENDS ? row - 5250 : 5250 - (row - ENDS);
+    }
+    for (size_t i = 0; i < DEPTH * RIGHT; i++)
+        p.b[i] = (int64_t)(i % RIGHT);
+    check_problem(p);
+}
+END_TEST
+
 START_TEST(sums_of_masked_operands_stay_exact)
 {
     static const size_t any[] = {1, 64, 137, 274}, deep[] = {768, RING_GEMM_MASKED_DEEP},
@@ -265,6 +280,7 @@ int main(void)
     tcase_add_test(tests, the_bound_of_the_portable_kernel_is_exact);
     tcase_add_test(tests, sums_of_extreme_limbs_stay_exact);
     tcase_add_test(tests, sums_of_extreme_remainders_stay_exact);
+    tcase_add_test(tests, sums_of_extreme_words_stay_exact);
     tcase_add_test(tests, sums_of_masked_operands_stay_exact);
     tcase_add_test(tests, large_masked_matrices_equal_the_reference);
     suite_add_tcase(suite, tests);
