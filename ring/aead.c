@@ -121,9 +121,6 @@ static bool has_manager(void)
 
 static bool imb_begin(struct aead *aead, const unsigned char *nonce, const void *bound, size_t bytes)
 {
-    if (bound == NULL &&
-        bytes != 0) /* which the library would pass over in silence, and go on with the message before */
-        return false;
     memset(&aead->state, 0, sizeof aead->state);
     IMB_AES256_GCM_INIT(manager, &aead->key, &aead->state, nonce, bound, bytes);
     return true;
@@ -131,8 +128,6 @@ static bool imb_begin(struct aead *aead, const unsigned char *nonce, const void 
 
 static bool imb_add(struct aead *aead, void *out, const void *in, size_t bytes)
 {
-    if (bytes != 0 && (out == NULL || in == NULL))
-        return false;
     if (bytes != 0 && aead->sealing)
         IMB_AES256_GCM_ENC_UPDATE(manager, &aead->key, &aead->state, out, in, bytes);
     else if (bytes != 0)
@@ -215,11 +210,16 @@ void aead_free(struct aead **aead)
 
 bool aead_begin(struct aead *aead, const unsigned char nonce[AEAD_NONCE], const void *bound, size_t bytes)
 {
+    if (bound == NULL &&
+        bytes != 0) /* which libraries would pass over in silence, and one go on with the message before */
+        return false;
     return aead->library->begin(aead, nonce, bound, bytes);
 }
 
 bool aead_add(struct aead *aead, void *out, const void *in, size_t bytes)
 {
+    if (bytes != 0 && (out == NULL || in == NULL))
+        return false;
     return aead->library->add(aead, out, in, bytes);
 }
 
