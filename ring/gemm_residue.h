@@ -26,8 +26,8 @@
 #include "ring/gemm_kernel.h"
 
 #define RESIDUE_STEP_BYTES 8 /* two groups of a row or column, by one modulus */
-#define RESIDUE_TOGETHER 8
-#define RESIDUE_DEPTH 4096 /* the most that is summed up by remainders; deeper products are cut */
+#define RESIDUE_TOGETHER 8   /* panels at most that take turns with a block */
+#define RESIDUE_DEPTH 4096   /* the most that is summed up by remainders; deeper products are cut */
 
 /* What a kernel knows of its moduli; the first member of its own constants. */
 struct residue_constants {
@@ -41,8 +41,7 @@ struct gemm_residue {
     size_t vector;   /* columns whose sums fill a register */
     size_t panel;    /* columns: whole vectors */
     size_t together; /* panels that a block is multiplied with in turns; at most RESIDUE_TOGETHER */
-    size_t
-        chunk; /* steps at most whose part of a panel, of one modulus, is to stay in the first-level cache */
+    size_t chunk;    /* steps at most whose part of a panel, of one modulus, fits the first-level cache */
     size_t plain; /* of so many panels of a large masked matrix one lies as it is, to save memory; 0: none */
     double products_a_thread; /* fewer are not worth waking a thread for: about 30 us of work */
 
