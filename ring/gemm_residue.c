@@ -45,6 +45,20 @@ struct slice {
     size_t step, steps;
 };
 
+struct residue_factor residue_factor(const int32_t *moduli, size_t count, size_t i)
+{
+    struct residue_factor out = {1, 1};
+    int64_t remainder = 1;
+    for (size_t j = 0; j < count; j++)
+        if (j != i) {
+            out.others *= (ring_u128)moduli[j];
+            remainder = remainder * moduli[j] % moduli[i];
+        }
+    while (out.inverse * remainder % moduli[i] != 1)
+        out.inverse++;
+    return out;
+}
+
 /* ---- B ---- */
 
 static size_t panel_width(const struct gemm_residue *kind, size_t n, size_t column)

@@ -34,6 +34,13 @@ struct residue_constants {
     size_t count; /* of moduli */
 };
 
+/* Of modulus m_i among count coprime ones: M / m_i modulo 2^128, and its inverse modulo m_i, v_i. */
+struct residue_factor {
+    ring_u128 others;
+    int32_t inverse;
+};
+struct residue_factor residue_factor(const int32_t *moduli, size_t count, size_t i);
+
 struct gemm_residue {
     size_t moduli;   /* at most: of operands that are not masked */
     size_t step;     /* elements of the inner dimension in a step */

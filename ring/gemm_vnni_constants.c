@@ -52,27 +52,18 @@ static void put_coefficient(struct gemm_vnni_constants *out, size_t i, ring_u128
 
 static void make(struct gemm_vnni_constants *out, size_t count)
 {
-    ring_u128 all = 1;
-    for (size_t i = 0; i < count; i++)
-        all *= (ring_u128)moduli[i]; /* modulo 2^128 */
+    ring_u128 all = 0;
     out->all.count = count;
     for (size_t i = 0; i < count; i++) {
         const int32_t m = moduli[i];
-        ring_u128 others = 1; /* M / m */
-        int32_t remainder = 1, inverse = 1;
-        for (size_t j = 0; j < count; j++)
-            if (j != i) {
-                others *= (ring_u128)moduli[j];
-                remainder = remainder * moduli[j] % m;
-            }
-        while (inverse * remainder % m != 1)
-            inverse++;
+        const struct residue_factor factor = residue_factor(moduli, count, i);
+        all = factor.others * (ring_u128)m;
         out->modulus[i] = (struct gemm_vnni_modulus){.minus_m = (uint32_t)-m & 0xffff,
                                                      .words = (uint32_t)centred(1 << 16, m) << 16 | 1,
                                                      .inverse = 1.0f / (float)m,
                                                      .a = side(m, 1, 0),
-                                                     .b = side(m, inverse, (m - 1) / 2)};
-        put_coefficient(out, i, others, ((1u << 16) / (uint32_t)m + 1) / 2);
+                                                     .b = side(m, factor.inverse, (m - 1) / 2)};
+        put_coefficient(out, i, factor.others, ((1u << 16) / (uint32_t)m + 1) / 2);
     }
     put_coefficient(out, MODULI, -all, 0);
 }
