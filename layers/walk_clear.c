@@ -45,8 +45,10 @@ double *folded_largest(const struct folded *f, const struct schedule *s)
     if (!largest)
         return NULL;
     for (uint32_t i = 0; i < f->count && i < s->weights; i++)
-        for (size_t j = 0; j < weight_size(&s->weight[i]); j++)
-            largest[i] = fmax(largest[i], fabs((double)f->weight[i][j]));
+        for (size_t j = 0; j < weight_size(&s->weight[i]); j++) {
+            const double x = fabs((double)f->weight[i][j]);
+            largest[i] = x > largest[i] ? x : largest[i]; /* gcc 12 for arm64 fails on fmax here */
+        }
     return largest;
 }
 

@@ -332,7 +332,9 @@ size_t evaluation_agree(const struct evaluation *e)
 double evaluation_distance(const struct evaluation *e)
 {
     double most = 0;
-    for (size_t i = 0; i < e->data.count * e->config.labels; i++)
-        most = fmax(most, fabs((double)e->clear[i] - (double)e->private[i]));
+    for (size_t i = 0; i < e->data.count * e->config.labels; i++) {
+        const double x = fabs((double)e->clear[i] - (double)e->private[i]);
+        most = x > most ? x : most; /* gcc 12 for arm64 fails on fmax here */
+    }
     return most;
 }

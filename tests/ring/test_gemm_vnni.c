@@ -2,7 +2,9 @@
  * (tests/ring/emulated/immintrin.h). Beside test_gemm, which runs the real ones where they are. */
 #include "config.h"
 
+#ifdef __x86_64__ /* for other processors there is no such kernel, and no such header */
 #include <immintrin.h>
+#endif
 
 #include "ring/gemm_vnni.h"
 
