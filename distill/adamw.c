@@ -109,8 +109,8 @@ static void update_dense(struct distill_adamw *adamw, struct distill_weights *we
                          struct step step)
 {
     size_t n = tensor->rows * tensor->columns;
-    if (!tensor->decay)
-        step.decay = 0;
+    step.rate *= (float)tensor->rate;
+    step.decay *= tensor->decay ? (float)tensor->rate : 0;
 #pragma omp parallel for schedule(static) if (n >= DISTILL_PARALLEL_FROM)
     for (size_t first = 0; first < n; first += CHUNK) {
         size_t at = tensor->offset + first;

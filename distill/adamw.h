@@ -2,6 +2,7 @@
  *
  * math   m = b1 m + (1 - b1) g;  v = b2 v + (1 - b2) g^2
  *        w = w - rate * (m / (1 - b1^t) / (sqrt(v / (1 - b2^t)) + eps) + decay * w)
+ * with the rate of the step times that of the tensor (struct distill_tensor).
  * Decay acts on the matrices of the encoder and the head, not on biases, LayerNorms, embeddings and learned
  * coefficients. Rows of the word embedding that no batch has used yet have m = v = 0 and would not move: they
  * are skipped, which is exact and saves most of the work on a large vocabulary. */

@@ -12,6 +12,8 @@ enum key {
     KEY_C,
     KEY_LEARNED_C,
     KEY_LEARNED_QUAD,
+    KEY_RATE_C,
+    KEY_RATE_QUAD,
     KEY_FROM,
     KEY_NO_DISTILL,
     KEY_EPOCHS_1,
@@ -58,6 +60,8 @@ static const struct argp_option entries[] = {
     {"c", KEY_C, "X", 0, "The c of 2quad (5)", 3},
     {"learned-c", KEY_LEARNED_C, 0, 0, "Learn a c for every head; free under shares", 3},
     {"learned-quad", KEY_LEARNED_QUAD, 0, 0, "Learn a x^2 + b x + g for every neuron; free under shares", 3},
+    {"rate-c", KEY_RATE_C, "X", 0, "Learning rate of a learned c, as a multiple of the others' (100)", 4},
+    {"rate-quad", KEY_RATE_QUAD, "X", 0, "The same of a, b and g (10)", 4},
     {"no-distill", KEY_NO_DISTILL, 0, 0, "Train on the labels alone, in one stage, as stage 2 is set", 4},
     {"epochs-1", KEY_EPOCHS_1, "N", 0, "Stage 1, layer by layer (10); 0 leaves it out", 4},
     {"rate-1", KEY_RATE_1, "X", 0, "Highest learning rate of stage 1 (1e-4)", 4},
@@ -110,6 +114,12 @@ static error_t parse_stage(struct command *c, int key, char *text, struct argp_s
         break;
     case KEY_RATE_2:
         c->stage[1].rate.peak = distill_option_number(text, 0, 1, state, "rate-2");
+        break;
+    case KEY_RATE_C:
+        c->common.run.rate_c = distill_option_number(text, 0, 1e4, state, "rate-c");
+        break;
+    case KEY_RATE_QUAD:
+        c->common.run.rate_quad = distill_option_number(text, 0, 1e4, state, "rate-quad");
         break;
     case KEY_DROPOUT_1:
         c->stage[0].dropout = distill_option_number(text, 0, 0.9, state, "dropout-1");
@@ -344,6 +354,8 @@ int command_distill(int argc, char **argv)
     };
     distill_options_init(&c.common);
     c.common.run.teacher_bytes = TEACHER_BYTES;
+    c.common.run.rate_c = 100;
+    c.common.run.rate_quad = 10;
     argp_err_exit_status = 2; /* a wrong option, as of every other command */
     argp_parse(&argp, argc, argv, 0, 0, &c);
     return distill_job_exit(run(&c), "distill");

@@ -70,8 +70,8 @@ static void make_fingerprint(struct progress *p, const struct distill_weights *w
     char text[512];
     crypto_generichash_init(&hash, NULL, 0, DISTILL_FINGERPRINT_BYTES);
     snprintf(text, sizeof text,
-             "seed %llu decay %.17g clip %.17g evaluations %zu log %zu phases %zu count %zu %d %d %d %d %zu",
-             (unsigned long long)run->seed, run->decay, run->clip, run->evaluations, run->log_steps,
+             "seed %llu decay %.17g clip %.17g c %.17g quad %.17g evaluations %zu log %zu phases %zu count %zu %d %d %d %d %zu",
+             (unsigned long long)run->seed, run->decay, run->clip, run->rate_c, run->rate_quad, run->evaluations, run->log_steps,
              run->phases, weights->count, (int)weights->config.activation, (int)weights->config.attention,
              (int)run->half, (int)(run->phase[0].objective == DISTILL_LAYERS && distill_trainer_keeps_teacher(run)), run->unlabelled);
     hash_text(&hash, text);

@@ -48,6 +48,8 @@ struct distill_run {
     enum model_precision save; /* of the model in the folder */
     uint64_t seed;
     double decay, clip; /* AdamW */
+    double rate_c, rate_quad; /* learning rates of learned coefficients, as multiples of the others': a step of Adam is about as long as
+                               * the rate, whatever the gradient, and c is 5 where a weight is 0.05 */
     struct distill_phase phase[DISTILL_PHASES_MAX];
     size_t phases;
     size_t log_steps, checkpoint_steps; /* a row, a checkpoint every so many */

@@ -43,6 +43,13 @@ enum status distill_trainer_init(struct distill_trainer *trainer, const struct d
         status = distill_weights_allocate(&trainer->gradients, &weights->config);
     if (status == STATUS_OK)
         status = distill_adamw_init(&trainer->adamw, weights);
+    for (size_t i = 0; i < weights->tensors; i++) {
+        const char *end = strrchr(weights->tensor[i].name, '.');
+        if (strcmp(end, ".quad_c") == 0)
+            weights->tensor[i].rate = run->rate_c;
+        else if (strcmp(end, ".quad") == 0)
+            weights->tensor[i].rate = run->rate_quad;
+    }
     trainer->adamw.decay = run->decay;
     trainer->adamw.clip = run->clip;
     return status;

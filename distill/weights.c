@@ -22,6 +22,7 @@ static void enter(struct distill_weights *w, size_t rows, size_t columns, const 
     tensor->offset = w->count;
     tensor->rows = rows;
     tensor->columns = columns;
+    tensor->rate = 1;
     tensor->sparse = strncmp(tensor->name, "embeddings.word", 15) == 0;
     tensor->decay =
         rows > 1 && strncmp(tensor->name, "embeddings.", 11) != 0 && strstr(tensor->name, ".quad") == NULL;

@@ -18,6 +18,7 @@ struct distill_tensor {
     char name[80]; /* as in the file, without the prefix "bert." */
     size_t offset; /* of its first element in the array */
     size_t rows, columns;
+    double rate; /* its learning rate, as a multiple of the run's: 1 but for learned coefficients */
     bool decay;  /* whether weight decay acts on it: the matrices, but not the embeddings */
     bool sparse; /* rows are used one at a time: most have no gradient in a step */
 };

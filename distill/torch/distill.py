@@ -24,6 +24,8 @@ def arguments():
     parser.add_argument("--c", type=float, default=5.0, help="the c of 2quad (5)")
     parser.add_argument("--learned-c", action="store_true")
     parser.add_argument("--learned-quad", action="store_true")
+    parser.add_argument("--rate-c", type=float, default=100, help="learning rate of a learned c, as a multiple of the others'")
+    parser.add_argument("--rate-quad", type=float, default=10, help="the same of a, b and g")
     parser.add_argument("--no-distill", action="store_true", help="labels alone, in one stage, as stage 2 is set")
     parser.add_argument("--epochs-1", type=float, default=10)
     parser.add_argument("--rate-1", type=float, default=1e-4)

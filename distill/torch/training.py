@@ -116,12 +116,14 @@ def rate_at(peak, warmup, step, steps):
 
 
 def make_optimiser(model, options, rate):
-    """Decay acts on the matrices of the encoder and the head only."""
-    decayed, plain = [], []
+    """Decay acts on the matrices of the encoder and the head only; learned coefficients have rates of their own."""
+    groups = {}
     for name, weight in model.named_parameters():
         matrix = weight.dim() == 2 and not name.startswith(("word", "position", "token_type")) and not name.endswith("quad")
-        (decayed if matrix else plain).append(weight)
-    groups = [{"params": decayed, "weight_decay": options.weight_decay}, {"params": plain, "weight_decay": 0.0}]
+        times = options.rate_c if name.endswith("quad_c") else options.rate_quad if name.endswith("quad") else 1
+        decay = options.weight_decay if matrix else 0.0
+        groups.setdefault((times, decay), []).append(weight)
+    groups = [{"params": weights, "lr": rate * times, "times": times, "weight_decay": decay} for (times, decay), weights in groups.items()]
     return torch.optim.AdamW(groups, lr=rate, fused=True, capturable=rate.is_cuda)
 
 
@@ -312,7 +314,7 @@ class Run:
                 index = index[self.accelerator.process_index :: ranks]
             now = rate_at(phase.rate, options.warmup, step, steps)
             for group in optimiser.param_groups:
-                group["lr"].fill_(now)
+                group["lr"].fill_(now * group["times"])
             run_step(index, max(lengths[i] for i in groups[at]))
             done, since, tokens = step + 1, since + 1, tokens + sum(lengths[i] for i in groups[at])
             if done % options.log_steps == 0 or done == steps:

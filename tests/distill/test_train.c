@@ -92,6 +92,8 @@ static void setup(void)
                                    .seed = 9,
                                    .decay = 0.01,
                                    .clip = 1,
+                                   .rate_c = 1,
+                                   .rate_quad = 1,
                                    .phases = 1,
                                    .log_steps = 4,
                                    .checkpoint_steps = 5,
@@ -540,6 +542,33 @@ START_TEST(an_epoch_has_every_example_once)
 }
 END_TEST
 
+/* The first step of Adam is as long as the rate, whatever the gradient. */
+START_TEST(learned_coefficients_have_rates_of_their_own)
+{
+    struct model_config config = teacher_config;
+    struct distill_weights weights;
+    struct distill_trainer trainer;
+    config.activation = MODEL_QUAD;
+    config.attention = MODEL_2QUAD;
+    config.learned_c = config.learned_quad = true;
+    must(distill_weights_allocate(&weights, &config));
+    now.run.rate_c = 100;
+    now.run.rate_quad = 10;
+    now.run.decay = 0;
+    must(distill_trainer_init(&trainer, &now.run, &weights));
+    for (size_t i = 0; i < weights.count; i++)
+        trainer.gradients.value[i] = -1;
+    (void)distill_adamw_step(&trainer.adamw, &weights, &trainer.gradients, 1e-3);
+    for (size_t n = 0; n < config.layers; n++) {
+        ck_assert_double_eq_tol(weights.layer[n].quad_c[1], 0.1, 1e-5);
+        ck_assert_double_eq_tol(weights.layer[n].quad[config.ffn], 0.01, 1e-6);
+        ck_assert_double_eq_tol(weights.layer[n].qkv_w[0], 0.001, 1e-7);
+    }
+    distill_trainer_clear(&trainer);
+    distill_weights_clear(&weights);
+}
+END_TEST
+
 START_TEST(rates_warm_up_and_decay)
 {
     struct distill_rate rate = {1, 0.1, DISTILL_LINEAR};
@@ -579,6 +608,7 @@ int main(void)
     tcase_add_test(cases, products_in_bfloat16_are_near_those_in_float);
     tcase_add_test(cases, an_epoch_has_every_example_once);
     tcase_add_test(cases, rates_warm_up_and_decay);
+    tcase_add_test(cases, learned_coefficients_have_rates_of_their_own);
     suite_add_tcase(suite, cases);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_ENV);
