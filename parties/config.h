@@ -22,7 +22,7 @@ struct config {
     uint64_t store_bytes;         /* parties: size the store may reach */
     char *model; /* clients: folder with vocab.txt, config.json and the embedding table; NULL if not set */
     int timeout_ms;
-    int threads;         /* of the kernels, for each request; 0: one */
+    int threads;         /* of the kernels, for each request; from 1 */
     int requests_max;    /* parties: served at the same time */
     int warm;            /* evaluators: bundles of a shape in use that are warmed ahead (parties/warm.h) */
     uint64_t memory_bytes; /* parties: what the bundle of one request may take; 0: what the machine has */
