@@ -18,8 +18,10 @@
 static enum status path_fail(const struct store *store, const char *what, const char *file)
 {
     const int code = errno;
-    return status_fail(store_no_room(code) ? STATUS_FULL : STATUS_IO, "cannot %s %s%s: %s", what, store->path,
-                       file, strerror(code));
+    if (store_no_room(code))
+        return status_fail(STATUS_FULL, "cannot %s %s%s: %s; free some space on that disk", what, store->path,
+                           file, strerror(code));
+    return status_fail(STATUS_IO, "cannot %s %s%s: %s", what, store->path, file, strerror(code));
 }
 
 /* The entry of a new store in its parent folder. The entries within are synced with the stamp (recovery.c).
@@ -72,7 +74,8 @@ static enum status lock(struct store *store)
                            store->path, pid[0] ? pid : "(unknown)");
     }
     const int length = snprintf(pid, sizeof pid, "%ld\n", (long)getpid());
-    if (ftruncate(store->lock, 0) || pwrite(store->lock, pid, (size_t)length, 0) != length)
+    /* In this order its block stays its own, on a full disk too. */
+    if (pwrite(store->lock, pid, (size_t)length, 0) != length || ftruncate(store->lock, length))
         return path_fail(store, "write", "/lock");
     return STATUS_OK;
 }

@@ -56,29 +56,60 @@ static void stamp_text(char out[STAMP_BYTES], const struct store *store, const u
         clean ? stat.st_ctim.tv_nsec : 0);
 }
 
-static bool stamp_agrees(const struct store *store, const unsigned char *clean)
+static bool all_newlines(const char *text)
 {
-    char want[STAMP_BYTES], have[STAMP_BYTES] = {0};
-    stamp_text(want, store, clean);
-    const int file = openat(store->folder, STAMP, O_RDONLY | O_CLOEXEC);
-    if (file < 0)
-        return false;
-    const ssize_t got = read(file, have, sizeof have - 1);
-    close(file);
-    return want[0] && got > 0 && !strcmp(want, have);
+    return text[strspn(text, "\n")] == 0;
 }
 
-static int stamp_replace(const struct store *store, const char *text)
+/* Reads what lies there; "" if nothing does. */
+static void stamp_read(char out[STAMP_BYTES + 1], const struct store *store)
+{
+    const int file = openat(store->folder, STAMP, O_RDONLY | O_CLOEXEC);
+    const ssize_t got = file < 0 ? 0 : pread(file, out, STAMP_BYTES, 0);
+    if (file >= 0)
+        close(file);
+    out[got > 0 ? got : 0] = 0;
+}
+
+static bool stamp_agrees(const struct store *store, const unsigned char *clean)
+{
+    char want[STAMP_BYTES], have[STAMP_BYTES + 1];
+    stamp_text(want, store, clean);
+    stamp_read(have, store);
+    const size_t bytes = strlen(want);
+    return want[0] && !strncmp(want, have, bytes) && all_newlines(have + bytes);
+}
+
+static int write_synced(int file, const char *text)
+{
+    char padded[STAMP_BYTES];
+    memset(padded, '\n', sizeof padded);
+    memcpy(padded, text, strlen(text));
+    errno = ENOSPC;
+    return pwrite(file, padded, sizeof padded, 0) != (ssize_t)sizeof padded || fsync(file) ? errno : 0;
+}
+
+static int stamp_create(const struct store *store, const char *text)
 {
     const int file = openat(store->folder, STAMP_NEW, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     if (file < 0)
         return errno;
-    const size_t bytes = strlen(text);
-    errno = ENOSPC;
-    int code = write(file, text, bytes) != (ssize_t)bytes || fsync(file) ? errno : 0;
+    int code = write_synced(file, text);
     close(file);
     if (!code && (renameat(store->folder, STAMP_NEW, store->folder, STAMP) || fsync(store->folder)))
         code = errno;
+    return code;
+}
+
+/* Written over in place, always to the same length: a full disk has room for that. One that is torn on the way
+ * agrees with nothing, and so burns. */
+static int stamp_replace(const struct store *store, const char *text)
+{
+    const int file = openat(store->folder, STAMP, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (file < 0)
+        return errno == ENOENT ? stamp_create(store, text) : errno;
+    const int code = write_synced(file, text);
+    close(file);
     return code;
 }
 
@@ -89,8 +120,10 @@ static enum status stamp_write(const struct store *store, const unsigned char *c
     const int code = stamp_replace(store, text);
     if (!code)
         return STATUS_OK;
-    return status_fail(store_no_room(code) ? STATUS_FULL : STATUS_IO, "cannot write %s/" STAMP ": %s",
-                       store->path, strerror(code));
+    if (store_no_room(code))
+        return status_fail(STATUS_FULL, "cannot write %s/" STAMP ": %s; free some space on that disk",
+                           store->path, strerror(code));
+    return status_fail(STATUS_IO, "cannot write %s/" STAMP ": %s", store->path, strerror(code));
 }
 
 /* ---- ids in use ---- */
