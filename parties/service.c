@@ -191,6 +191,11 @@ static enum status find_parties(struct service *s)
     return STATUS_OK;
 }
 
+static void say(void *context, const char *line)
+{
+    journal(context, "%s", line);
+}
+
 enum status service_open(struct service **out, const struct config *config, void *context)
 {
     static const char *const names[3] = {"P0", "P1", "P2"};
@@ -208,7 +213,9 @@ enum status service_open(struct service **out, const struct config *config, void
     if (status == STATUS_OK)
         status = find_parties(s);
     if (status == STATUS_OK) {
-        const struct store_options options = {config->store, names[s->party], config->store_bytes};
+        const struct store_options options = {
+            .path = config->store, .party = names[s->party], .map_bytes = config->store_bytes,
+            .say = say, .context = (void *)config->name};
         status = store_open(&s->store, &options);
     }
     if (status == STATUS_OK)
