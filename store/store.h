@@ -155,6 +155,12 @@ void store_bundle_close(struct store_bundle **bundle);
  * it; bundles being filled up to it can never become ready. */
 STATUS_MUST_USE enum status store_burn(struct store *store, const unsigned char model[STORE_HASH_BYTES],
                                        const unsigned char schedule[STORE_HASH_BYTES], uint64_t upto);
+/* Deletes this one bundle if it is ready, and leaves the mark and all others alone: for one that does not verify.
+ * Its serial was seen and is never given out again. */
+STATUS_MUST_USE enum status store_bundle_drop(struct store *store,
+                                              const unsigned char model[STORE_HASH_BYTES],
+                                              const unsigned char schedule[STORE_HASH_BYTES],
+                                              uint64_t serial);
 
 /* ---- shared weights and what belongs to a model: sealed under a key of the model, kept until removed ----
  */

@@ -148,6 +148,18 @@ START_TEST(a_file_that_may_not_grow_is_an_error_and_the_store_goes_on)
 }
 END_TEST
 
+START_TEST(a_map_beyond_the_address_space_is_an_error_that_names_its_setting)
+{
+    const char *path = test_path("s");
+    const struct store_options options = {.path = path, .party = "P1", .map_bytes = 1ull << 60};
+    struct store *store;
+    ck_fails(store_open(&store, &options), STATUS_INPUT);
+    ck_assert_msg(strstr(status_message(), "store_size") != NULL, "%s", status_message());
+    store = test_open(path);
+    store_close(&store);
+}
+END_TEST
+
 START_TEST(no_room_for_a_key_is_an_error_and_leaves_nothing)
 {
     const char *path = test_path("s");
@@ -349,6 +361,7 @@ int main(void)
     tcase_add_test(test, a_full_map_is_an_error_and_its_space_comes_back);
     tcase_add_loop_test(test, with_a_map_full_of_bundles_taking_and_burning_still_work, 0, 2);
     tcase_add_test(test, a_file_that_may_not_grow_is_an_error_and_the_store_goes_on);
+    tcase_add_test(test, a_map_beyond_the_address_space_is_an_error_that_names_its_setting);
     tcase_add_test(test, no_room_for_a_key_is_an_error_and_leaves_nothing);
     tcase_add_test(test, a_full_disk_is_an_error_and_the_store_goes_on);
     tcase_add_test(test, filling_leaves_some_of_the_disk);
