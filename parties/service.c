@@ -42,6 +42,16 @@ static const struct operation operations[] = {
     {"status", job_status, ANY_CALLER, true},
 };
 
+/* Deadlines do not jump with the clock of the day. */
+void job_cond_init(pthread_cond_t *condition)
+{
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(condition, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+}
+
 /* A client that asks for the next thing as soon as it has its answer is faster than what ends here: a request waits a while for a
  * place, in its own thread. */
 static enum status take_place(struct service *service)
@@ -49,12 +59,15 @@ static enum status take_place(struct service *service)
     const int most = service->config->requests_max;
     enum status status = STATUS_OK;
     struct timespec late;
-    clock_gettime(CLOCK_REALTIME, &late);
+    clock_gettime(CLOCK_MONOTONIC, &late);
     late.tv_sec += PLACE_WAIT_S;
     pthread_mutex_lock(&service->lock);
-    while (service->serving >= most && pthread_cond_timedwait(&service->idle, &service->lock, &late) == 0)
+    while (service->serving >= most && !service->stopping &&
+           pthread_cond_timedwait(&service->idle, &service->lock, &late) == 0)
         continue;
-    if (service->serving >= most)
+    if (service->stopping)
+        status = status_fail(STATUS_STOPPED, "%s is being stopped", service->config->name);
+    else if (service->serving >= most)
         status = status_fail(STATUS_STATE, "%s already serves %d requests (requests_max): try again, or fewer at a time",
                              service->config->name, most);
     else
@@ -208,7 +221,7 @@ enum status service_open(struct service **out, const struct config *config, void
     pthread_mutex_init(&s->take, NULL);
     turn_init(&s->deal);
     pthread_mutex_init(&s->lock, NULL);
-    pthread_cond_init(&s->idle, NULL);
+    job_cond_init(&s->idle);
     enum status status = config_hub(config, context, &s->hub);
     if (status == STATUS_OK)
         status = find_parties(s);
@@ -239,6 +252,8 @@ enum status service_run(struct service *s)
             net_session_close(&session);
     }
     pthread_mutex_lock(&s->lock);
+    s->stopping = true;
+    pthread_cond_broadcast(&s->idle);
     while (s->running > 0)
         pthread_cond_wait(&s->idle, &s->lock);
     pthread_mutex_unlock(&s->lock);
