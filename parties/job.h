@@ -32,6 +32,7 @@ struct service {
     struct pipeline *dealing; /* at P0: the requests that deal (parties/job_deal.c) */
     bool said_slow; /* that openings go over CURVE */
     double started;
+    double said_unaccepted; /* when, by the thread that accepts */
 };
 
 struct job {

@@ -12,6 +12,7 @@
 
 #define ACCEPT_WAIT_MS 500
 #define PLACE_WAIT_S 5
+#define SAY_AGAIN_S 60
 #define QUICK_MOST 8 /* requests beyond those with a place and as many that wait for one */
 
 double job_seconds(void)
@@ -240,6 +241,18 @@ enum status service_open(struct service **out, const struct config *config, void
     return status;
 }
 
+/* Once in a while: where descriptors run out, every attempt fails. */
+static void say_unaccepted(struct service *s)
+{
+    const int code = net_hub_unaccepted(s->hub);
+    const double now = job_seconds();
+    if (!code || (s->said_unaccepted > 0 && now - s->said_unaccepted < SAY_AGAIN_S))
+        return;
+    s->said_unaccepted = now;
+    journal(s->config->name, "a connection could not be accepted: %s; is the limit on open files too low (LimitNOFILE)?",
+            strerror(code));
+}
+
 enum status service_run(struct service *s)
 {
     enum status status = STATUS_OK;
@@ -250,6 +263,7 @@ enum status service_run(struct service *s)
         status = net_hub_accept(s->hub, &session, &client, &payload, ACCEPT_WAIT_MS);
         if (status == STATUS_OK && start_job(s, session, client, payload) != STATUS_OK)
             net_session_close(&session);
+        say_unaccepted(s);
     }
     pthread_mutex_lock(&s->lock);
     s->stopping = true;
