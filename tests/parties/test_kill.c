@@ -168,6 +168,25 @@ START_TEST(no_bundle_is_used_twice_and_none_half_written_is_ready_when_parties_a
 }
 END_TEST
 
+/* Waits until the log of a party has said so, the number of times. */
+static void wait_for_log(int party, const char *what, int times)
+{
+    for (int tries = 0; tries < 20000; tries++) {
+        char path[300], line[2000];
+        int found = 0;
+        snprintf(path, sizeof path, "%s/P%d.log", parties.folder, party);
+        FILE *log = fopen(path, "r");
+        while (log && fgets(line, sizeof line, log))
+            found += strstr(line, what) != NULL;
+        if (log)
+            fclose(log);
+        if (found >= times)
+            return;
+        usleep(1000);
+    }
+    ck_abort_msg("P%d never says: %s", party, what);
+}
+
 START_TEST(bundles_that_one_party_lost_make_room_for_new_ones)
 {
     uint32_t dealt = 0;
@@ -189,6 +208,8 @@ START_TEST(bundles_that_one_party_lost_make_room_for_new_ones)
         ck_ok(ask_one());
         ck_ok(deal_some(1, &dealt));
         ck_assert_uint_eq(dealt, 1);
+        wait_for_log(victim, "because it was not closed cleanly", 1);
+        wait_for_log(victim == 1 ? 2 : 1, "another party lacks them", 1);
     }
     for (int i = 0; i < 3; i++)
         ck_assert_int_eq(parties_stop(&parties, i), 0);
@@ -198,25 +219,6 @@ START_TEST(bundles_that_one_party_lost_make_room_for_new_ones)
     parties_clear(&parties);
 }
 END_TEST
-
-/* Waits until the log of a party has said so, the number of times. */
-static void wait_for_log(int party, const char *what, int times)
-{
-    for (int tries = 0; tries < 20000; tries++) {
-        char path[300], line[2000];
-        int found = 0;
-        snprintf(path, sizeof path, "%s/P%d.log", parties.folder, party);
-        FILE *log = fopen(path, "r");
-        while (log && fgets(line, sizeof line, log))
-            found += strstr(line, what) != NULL;
-        if (log)
-            fclose(log);
-        if (found >= times)
-            return;
-        usleep(1000);
-    }
-    ck_abort_msg("P%d never says: %s", party, what);
-}
 
 START_TEST(a_party_that_is_stopped_while_it_starts_ends_cleanly_and_keeps_its_bundles)
 {
