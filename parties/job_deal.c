@@ -188,10 +188,9 @@ static enum status follow_count(struct job *job, uint64_t *count)
     json_t *message = NULL;
     enum status status = own_stock(job, &own);
     if (status == STATUS_OK)
-        status = message_send(
-            job->session, job->service->peer[0], NET_CONTROL,
-            json_pack("{s:I, s:I, s:I}", "ready", (json_int_t)own.ready, "first", (json_int_t)own.first,
-                      "most", (json_int_t)own.most));
+        status = message_send(job->session, job->service->peer[0], NET_CONTROL,
+                              json_pack("{s:I, s:I, s:I}", "ready", (json_int_t)own.ready, "first",
+                                        (json_int_t)own.first, "most", (json_int_t)own.most));
     if (status == STATUS_OK)
         status = message_receive(job->session, job->service->peer[0], NET_CONTROL, &message);
     if (status == STATUS_OK)

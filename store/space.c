@@ -102,6 +102,23 @@ static uint64_t allowed(const struct store *store, enum store_urgency urgency, u
     return reach;
 }
 
+/* Blocks of its own for the pages from used to reach. Where the file system has no such call they are only
+ * counted. */
+static int own_blocks(const struct store *store, uint64_t used, uint64_t reach, struct extent *file)
+{
+    const uint64_t page = store->page_bytes;
+    if (reach <= used)
+        return 0;
+    const int code =
+        fallocate(store->file, 0, (off_t)(used * page), (off_t)((reach - used) * page)) ? errno : 0;
+    if (code && code != EOPNOTSUPP) /* part of it may have been allocated all the same */
+        return ftruncate(store->file, (off_t)(file->length * page)) ? errno : code;
+    file->own = reach;
+    if (!code && file->length < reach)
+        file->length = reach;
+    return 0;
+}
+
 /* Keeps the file longer than the last page LMDB may reach in this transaction (used + need), and wanted pages
  * behind the used ones with blocks of their own. Two things rest on it: a file shorter than its last page is
  * known to be torn (store_inspect refuses it, LMDB would die of SIGBUS), and on a full disk takes and deletions
@@ -114,29 +131,18 @@ static int grow(struct store *store, enum store_urgency urgency, uint64_t used, 
     const uint64_t goal = used + wanted < limit ? used + wanted : limit;
     int code = 0;
     if (file->own < goal) {
-        const uint64_t ample = goal + STORE_BATCH_BYTES / page,
-                       least = used + need < goal ? used + need : goal;
+        const uint64_t ample = goal + STORE_BATCH_BYTES / page;
+        const uint64_t least = used + need < goal ? used + need : goal;
         const uint64_t reach = allowed(store, urgency, file->own, least, ample < limit ? ample : limit);
-        code = reach < goal ? ENOSPC : 0;
-        if (reach > used && fallocate(store->file, 0, (off_t)(used * page), (off_t)((reach - used) * page))) {
-            code = errno;
-            /* Some of it may have been allocated all the same. */
-            if (code != EOPNOTSUPP && ftruncate(store->file, (off_t)(file->length * page)))
-                return errno;
-        } else if (reach > used) {
-            file->own = reach;
-            file->length = file->length < reach ? reach : file->length;
-        }
+        code = own_blocks(store, used, reach, file);
+        if (!code && reach < goal)
+            code = ENOSPC;
     }
     /* Without blocks of its own it can still have the length. */
     if (file->length < longer) {
         if (ftruncate(store->file, (off_t)(longer * page)))
             return errno;
         file->length = longer;
-    }
-    if (code == EOPNOTSUPP) {
-        file->own = file->length;
-        code = 0;
     }
     return code;
 }
