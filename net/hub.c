@@ -299,6 +299,11 @@ unsigned long net_hub_refused(const struct net_hub *hub)
     return atomic_load(&hub->refused);
 }
 
+int net_hub_unaccepted(struct net_hub *hub)
+{
+    return atomic_exchange(&hub->unaccepted, 0);
+}
+
 const char *net_hub_endpoint(const struct net_hub *hub)
 {
     return hub->endpoint;

@@ -78,7 +78,8 @@ struct net_hub {
     bool started;
     int bell; /* eventfd */
     atomic_bool stop, quit;
-    atomic_ulong refused; /* keys that were not let in */
+    atomic_ulong refused;  /* keys that were not let in */
+    atomic_int unaccepted; /* why a connection was not accepted, an errno */
     void *context;
     bool own_context;
     struct net_zap *zap;

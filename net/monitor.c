@@ -100,7 +100,10 @@ bool net_monitors_read(struct net_hub *hub)
         link->monitor_dirty = false;
     }
     while (hub->router_monitor != NULL && (event = next_event(hub->router_monitor, &value)) != 0) {
-        note_end(hub, value);
+        if (event == ZMQ_EVENT_ACCEPT_FAILED)
+            atomic_store(&hub->unaccepted, value);
+        else
+            note_end(hub, value);
         some = true;
     }
     hub->router_monitor_dirty = false;

@@ -139,6 +139,9 @@ bool net_hub_peer_up(const struct net_hub *hub, int peer);
 uint64_t net_hub_peer_faults(const struct net_hub *hub, int peer);
 /* How many connections were refused because their key is not on the allow-list. */
 unsigned long net_hub_refused(const struct net_hub *hub);
+/* The errno of a connection that could not be accepted since this was asked last, such as EMFILE; 0 if there was
+ * none. */
+int net_hub_unaccepted(struct net_hub *hub);
 /* Where this hub listens, wildcards resolved: "tcp://127.0.0.1:*" becomes "tcp://127.0.0.1:40123"; "" if
  * nowhere. */
 const char *net_hub_endpoint(const struct net_hub *hub);

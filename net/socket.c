@@ -113,7 +113,8 @@ enum status net_link_listen(struct net_hub *hub, const char *endpoint)
         return status_fail(STATUS_INPUT, "cannot set up the socket for %s: %s; are the keys Z85 text?",
                            endpoint, zmq_strerror(zmq_errno()));
     if (!hub->router_inproc &&
-        (hub->router_monitor = watch(hub, hub->router, ZMQ_EVENT_DISCONNECTED)) == NULL)
+        (hub->router_monitor = watch(hub, hub->router, ZMQ_EVENT_DISCONNECTED | ZMQ_EVENT_ACCEPT_FAILED)) ==
+            NULL)
         return status_fail(STATUS_IO, "cannot watch the socket for %s: %s", endpoint,
                            zmq_strerror(zmq_errno()));
     if (zmq_bind(hub->router, endpoint) != 0)

@@ -1,13 +1,17 @@
+#include <config.h>
+
 #include "parties/command.h"
 
 #include <errno.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
 
 #include "parties/config.h"
+#include "parties/journal.h"
 #include "parties/service.h"
 
 struct arguments {
@@ -53,14 +57,18 @@ static const struct argp argp = {options,
                                  NULL,
                                  NULL};
 
-/* Set before the handlers are, and never changed while they are. */
-static struct service *running;
+/* The handler may run in any thread, those of OpenBLAS too, and before there is anything to stop. */
+static atomic_bool stopped;
+static struct service *_Atomic running; /* while it can be stopped */
 
 static void stop(int signal_number)
 {
     int error = errno;
     (void)signal_number;
-    service_stop(running);
+    atomic_store(&stopped, true);
+    struct service *service = atomic_load(&running);
+    if (service)
+        service_stop(service);
     errno = error;
 }
 
@@ -72,6 +80,16 @@ static void handle(void (*handler)(int))
     sigaction(SIGINT, &action, NULL);
 }
 
+/* Each connection takes a descriptor. */
+static void allow_descriptors(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit))
+        return;
+    limit.rlim_cur = limit.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 /* Masks and shares stay out of core files. */
 static void forbid_core_files(void)
 {
@@ -81,16 +99,26 @@ static void forbid_core_files(void)
 
 static enum status run(const struct config *config)
 {
-    enum status status = service_open(&running, config, NULL);
+    struct service *service = NULL;
+    /* From the moment the store is open only a clean end keeps its bundles: a signal waits until it can be one. */
+    handle(stop);
+    journal(config->name, "%s starts", PACKAGE_STRING);
+    enum status status = service_open(&service, config, NULL);
     if (status)
         return status;
-    handle(stop);
-    printf("P%d listening on %s\n", (int)config->role, service_endpoint(running));
+    atomic_store(&running, service);
+    if (atomic_load(&stopped))
+        service_stop(service);
+    printf("P%d listening on %s\n", (int)config->role, service_endpoint(service));
     status = command_flush();
     if (!status)
-        status = service_run(running);
+        status = service_run(service);
     handle(SIG_IGN);
-    service_close(&running);
+    atomic_store(&running, NULL);
+    if (status)
+        journal(config->name, "stops (%s): %s", status_name(status), status_message());
+    service_close(&service);
+    journal(config->name, "stopped");
     return status;
 }
 
@@ -100,6 +128,7 @@ int command_party(int argc, char **argv)
     struct config config;
     command_parse(&argp, argc, argv, &arguments);
     forbid_core_files();
+    allow_descriptors();
     enum status status = config_load(&config, arguments.config);
     if (status)
         return command_fail(argv[0]);

@@ -26,7 +26,7 @@ struct config {
     int requests_max;    /* parties: served at the same time */
     int warm;            /* evaluators: bundles of a shape in use that are warmed ahead (parties/warm.h) */
     uint64_t memory_bytes; /* parties: what the bundle of one request may take; 0: what the machine has */
-    int bundles_max;     /* parties: ready bundles of one schedule; requests for more are cut to it */
+    int bundles_max;     /* parties: ready or promised bundles of one schedule; requests for more are cut to it */
     uint32_t bucket[16]; /* clients: padded lengths to choose from, rising; parties: those they accept (none:
                             any) */
     uint32_t buckets;

@@ -28,8 +28,11 @@ struct service {
     pthread_mutex_t lock; /* the fields below */
     pthread_cond_t idle;
     int running, serving; /* requests there are; those that have a place (requests_max) */
+    bool stopping;
+    struct pipeline *dealing; /* at P0: the requests that deal (parties/job_deal.c) */
     bool said_slow; /* that openings go over CURVE */
     double started;
+    double said_unaccepted; /* when, by the thread that accepts */
 };
 
 struct job {
@@ -52,6 +55,8 @@ static inline const char *job_peer_name(const struct job *job, int peer)
  * another schedule. */
 STATUS_MUST_USE enum status job_open_schedule(struct job *job);
 double job_seconds(void);
+/* A condition whose timed waits go by CLOCK_MONOTONIC. */
+void job_cond_init(pthread_cond_t *condition);
 
 STATUS_MUST_USE enum status job_infer(struct job *job);
 STATUS_MUST_USE enum status job_deal(struct job *job);

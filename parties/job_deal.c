@@ -20,12 +20,14 @@
 #include <string.h>
 
 #include "parties/deal_bundle.h"
+#include "parties/journal.h"
 #include "parties/memory.h"
 
 #define WINDOW 3 /* bundles on the way at P0: computed, prepared, written */
 
 /* The bundles of one request, and how far they have come. */
 struct pipeline {
+    struct pipeline *next; /* at P0: of the service's list, from when its count is decided until it ends */
     struct job *job;
     struct dealing bundle[WINDOW]; /* number k at k modulo WINDOW */
     uint64_t count;
@@ -60,10 +62,12 @@ static enum status report(struct job *job, uint64_t done, bool last)
                                   (json_int_t)c->received_kind[NET_DEAL]));
 }
 
-/* ---- how many: as many as asked for, within P0's limit, of which all three have what is ready ---- */
+/* ---- how many: as many as asked for, within the lowest limit of the three, beside what is ready and what other requests have
+ * been promised ---- */
 
 struct stock {
     uint64_t ready; /* bundles ready here */
+    uint64_t most;  /* bundles_max */
     uint64_t first; /* no serial below this one is ready here */
 };
 
@@ -71,6 +75,7 @@ static enum status own_stock(const struct job *job, struct stock *out)
 {
     uint64_t mark;
     struct store *store = job->service->store;
+    out->most = (uint64_t)job->service->config->bundles_max;
     enum status status =
         store_bundle_next(store, job->model->id, job->schedule->hash, &out->first, &mark, &out->ready);
     if (status == STATUS_OK && !out->ready)
@@ -81,9 +86,18 @@ static enum status own_stock(const struct job *job, struct stock *out)
 /* What one party lacks, because it was restarted, nobody can use: it is burnt everywhere and makes room. */
 static enum status burn_below(struct job *job, uint64_t first)
 {
+    uint64_t before = 0, after = 0;
     if (first < 2)
         return STATUS_OK;
-    return store_burn(job->service->store, job->model->id, job->schedule->hash, first - 1);
+    enum status status = ready_count(job, &before);
+    if (status == STATUS_OK)
+        status = store_burn(job->service->store, job->model->id, job->schedule->hash, first - 1);
+    if (status == STATUS_OK)
+        status = ready_count(job, &after);
+    if (status == STATUS_OK && after < before)
+        journal(job->service->config->name, "burnt %llu bundles below number %llu: another party lacks them",
+                (unsigned long long)(before - after), (unsigned long long)first);
+    return status;
 }
 
 static enum status receive_stock(struct job *job, int party, struct stock *out)
@@ -95,13 +109,51 @@ static enum status receive_stock(struct job *job, int party, struct stock *out)
         status = message_number(message, from, "ready", INT64_MAX, &out->ready);
     if (status == STATUS_OK)
         status = message_number(message, from, "first", INT64_MAX, &out->first);
+    if (status == STATUS_OK)
+        status = message_number(message, from, "most", INT64_MAX, &out->most);
     json_decref(message);
     return status;
 }
 
+static bool same_line(const struct job *a, const struct job *b)
+{
+    return memcmp(a->model->id, b->model->id, MODEL_ID_BYTES) == 0 &&
+           memcmp(a->schedule->hash, b->schedule->hash, SCHEDULE_HASH_BYTES) == 0;
+}
+
+/* Bundles that other requests were promised and that are not ready yet. */
+static uint64_t promised(const struct job *job)
+{
+    uint64_t sum = 0;
+    pthread_mutex_lock(&job->service->lock);
+    for (const struct pipeline *p = job->service->dealing; p; p = p->next)
+        if (same_line(p->job, job))
+            sum += p->count - p->kept;
+    pthread_mutex_unlock(&job->service->lock);
+    return sum;
+}
+
+static void promise(struct pipeline *p)
+{
+    pthread_mutex_lock(&p->job->service->lock);
+    p->next = p->job->service->dealing;
+    p->job->service->dealing = p;
+    pthread_mutex_unlock(&p->job->service->lock);
+}
+
+static void promise_end(struct pipeline *p)
+{
+    pthread_mutex_lock(&p->job->service->lock);
+    struct pipeline **at = &p->job->service->dealing;
+    while (*at && *at != p)
+        at = &(*at)->next;
+    if (*at)
+        *at = p->next;
+    pthread_mutex_unlock(&p->job->service->lock);
+}
+
 static enum status decide_count(struct job *job, uint64_t *count)
 {
-    const uint64_t most = (uint64_t)job->service->config->bundles_max;
     struct stock own, theirs;
     uint64_t asked = 0, ready = 0;
     enum status status =
@@ -112,12 +164,15 @@ static enum status decide_count(struct job *job, uint64_t *count)
         status = receive_stock(job, i, &theirs);
         if (status == STATUS_OK && theirs.first > own.first)
             own.first = theirs.first;
+        if (status == STATUS_OK && theirs.most < own.most)
+            own.most = theirs.most;
     }
     if (status == STATUS_OK)
         status = burn_below(job, own.first);
     if (status == STATUS_OK)
         status = ready_count(job, &ready);
-    const uint64_t room = ready < most ? most - ready : 0;
+    ready += promised(job);
+    const uint64_t room = ready < own.most ? own.most - ready : 0;
     *count = asked < room ? asked : room;
     for (int i = 1; status == STATUS_OK && i < 3; i++)
         status = message_send(
@@ -133,9 +188,9 @@ static enum status follow_count(struct job *job, uint64_t *count)
     json_t *message = NULL;
     enum status status = own_stock(job, &own);
     if (status == STATUS_OK)
-        status = message_send(
-            job->session, job->service->peer[0], NET_CONTROL,
-            json_pack("{s:I, s:I}", "ready", (json_int_t)own.ready, "first", (json_int_t)own.first));
+        status = message_send(job->session, job->service->peer[0], NET_CONTROL,
+                              json_pack("{s:I, s:I, s:I}", "ready", (json_int_t)own.ready, "first",
+                                        (json_int_t)own.first, "most", (json_int_t)own.most));
     if (status == STATUS_OK)
         status = message_receive(job->session, job->service->peer[0], NET_CONTROL, &message);
     if (status == STATUS_OK)
@@ -146,13 +201,16 @@ static enum status follow_count(struct job *job, uint64_t *count)
     return status == STATUS_OK ? burn_below(job, first) : status;
 }
 
-static enum status agree_on_count(struct job *job, uint64_t *count)
+static enum status agree_on_count(struct pipeline *p)
 {
+    struct job *job = p->job;
     if (job->service->party != 0)
-        return follow_count(job, count);
+        return follow_count(job, &p->count);
     /* Not while a bundle is dealt: what one party calls ready the others will have in a moment. */
     turn_begin(&job->service->deal);
-    const enum status status = decide_count(job, count);
+    const enum status status = decide_count(job, &p->count);
+    if (status == STATUS_OK)
+        promise(p);
     turn_end(&job->service->deal);
     return status;
 }
@@ -191,6 +249,7 @@ static enum status settle_oldest(struct pipeline *p)
     if (status != STATUS_OK)
         return status;
     deal_clear(d);
+    /* Ready and not promised any more, in the turn in which others count. */
     p->kept++;
     return p->kept < p->count ? report(job, p->kept, false) : STATUS_OK;
 }
@@ -314,9 +373,10 @@ enum status job_deal(struct job *job)
     if (status == STATUS_OK && job->service->party != 0)
         status = memory_check(job->service->config, job->schedule);
     if (status == STATUS_OK)
-        status = agree_on_count(job, &p.count);
+        status = agree_on_count(&p);
     if (status == STATUS_OK)
         status = job->service->party == 0 ? deal_bundles(&p) : prepare_bundles(&p);
+    promise_end(&p);
     for (int i = 0; i < WINDOW; i++)
         deal_clear(&p.bundle[i]);
     if (status == STATUS_OK)

@@ -91,6 +91,7 @@ int main(int argc, char **argv)
     argp_err_exit_status = COMMAND_USAGE;
     setlocale(LC_CTYPE, "");
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is a full disk */
     if (sodium_init() < 0) {
         fprintf(stderr, "trefoil: cannot start libsodium\n");
         return COMMAND_FAILED;

@@ -12,6 +12,7 @@
 
 #define ACCEPT_WAIT_MS 500
 #define PLACE_WAIT_S 5
+#define SAY_AGAIN_S 60
 #define QUICK_MOST 8 /* requests beyond those with a place and as many that wait for one */
 
 double job_seconds(void)
@@ -42,6 +43,16 @@ static const struct operation operations[] = {
     {"status", job_status, ANY_CALLER, true},
 };
 
+/* Deadlines do not jump with the clock of the day. */
+void job_cond_init(pthread_cond_t *condition)
+{
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(condition, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+}
+
 /* A client that asks for the next thing as soon as it has its answer is faster than what ends here: a request waits a while for a
  * place, in its own thread. */
 static enum status take_place(struct service *service)
@@ -49,12 +60,15 @@ static enum status take_place(struct service *service)
     const int most = service->config->requests_max;
     enum status status = STATUS_OK;
     struct timespec late;
-    clock_gettime(CLOCK_REALTIME, &late);
+    clock_gettime(CLOCK_MONOTONIC, &late);
     late.tv_sec += PLACE_WAIT_S;
     pthread_mutex_lock(&service->lock);
-    while (service->serving >= most && pthread_cond_timedwait(&service->idle, &service->lock, &late) == 0)
+    while (service->serving >= most && !service->stopping &&
+           pthread_cond_timedwait(&service->idle, &service->lock, &late) == 0)
         continue;
-    if (service->serving >= most)
+    if (service->stopping)
+        status = status_fail(STATUS_STOPPED, "%s is being stopped", service->config->name);
+    else if (service->serving >= most)
         status = status_fail(STATUS_STATE, "%s already serves %d requests (requests_max): try again, or fewer at a time",
                              service->config->name, most);
     else
@@ -191,6 +205,11 @@ static enum status find_parties(struct service *s)
     return STATUS_OK;
 }
 
+static void say(void *context, const char *line)
+{
+    journal(context, "%s", line);
+}
+
 enum status service_open(struct service **out, const struct config *config, void *context)
 {
     static const char *const names[3] = {"P0", "P1", "P2"};
@@ -203,12 +222,14 @@ enum status service_open(struct service **out, const struct config *config, void
     pthread_mutex_init(&s->take, NULL);
     turn_init(&s->deal);
     pthread_mutex_init(&s->lock, NULL);
-    pthread_cond_init(&s->idle, NULL);
+    job_cond_init(&s->idle);
     enum status status = config_hub(config, context, &s->hub);
     if (status == STATUS_OK)
         status = find_parties(s);
     if (status == STATUS_OK) {
-        const struct store_options options = {config->store, names[s->party], config->store_bytes};
+        const struct store_options options = {
+            .path = config->store, .party = names[s->party], .map_bytes = config->store_bytes,
+            .say = say, .context = (void *)config->name};
         status = store_open(&s->store, &options);
     }
     if (status == STATUS_OK)
@@ -218,6 +239,18 @@ enum status service_open(struct service **out, const struct config *config, void
     if (status != STATUS_OK)
         service_close(out);
     return status;
+}
+
+/* Once in a while: where descriptors run out, every attempt fails. */
+static void say_unaccepted(struct service *s)
+{
+    const int code = net_hub_unaccepted(s->hub);
+    const double now = job_seconds();
+    if (!code || (s->said_unaccepted > 0 && now - s->said_unaccepted < SAY_AGAIN_S))
+        return;
+    s->said_unaccepted = now;
+    journal(s->config->name, "a connection could not be accepted: %s; is the limit on open files too low (LimitNOFILE)?",
+            strerror(code));
 }
 
 enum status service_run(struct service *s)
@@ -230,8 +263,11 @@ enum status service_run(struct service *s)
         status = net_hub_accept(s->hub, &session, &client, &payload, ACCEPT_WAIT_MS);
         if (status == STATUS_OK && start_job(s, session, client, payload) != STATUS_OK)
             net_session_close(&session);
+        say_unaccepted(s);
     }
     pthread_mutex_lock(&s->lock);
+    s->stopping = true;
+    pthread_cond_broadcast(&s->idle);
     while (s->running > 0)
         pthread_cond_wait(&s->idle, &s->lock);
     pthread_mutex_unlock(&s->lock);

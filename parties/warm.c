@@ -261,16 +261,16 @@ static void drop_all(struct ahead *list)
     }
 }
 
-/* A bundle that does not verify will serve nobody: it is burnt before it is asked for. Returns whether another one of its shape
- * may do better. */
-static bool burn_bad(struct warm *w, struct ahead *a, enum status status)
+/* A bundle that does not verify will serve nobody: it is deleted before it is asked for, it alone. Returns whether another one of
+ * its shape may do better. */
+static bool drop_bad(struct warm *w, struct ahead *a, enum status status)
 {
     if (status == STATUS_STOPPED || status == STATUS_EMPTY)
         return false;
     journal(w->config->name, "bundle %llu was not warmed ahead (%s): %s", (unsigned long long)a->name.serial,
             status_name(status), status_message());
     return status == STATUS_CORRUPT &&
-           store_burn(w->store, a->name.model, a->name.schedule, a->name.serial) == STATUS_OK;
+           store_bundle_drop(w->store, a->name.model, a->name.schedule, a->name.serial) == STATUS_OK;
 }
 
 static void settle_line(struct warm *w, const struct ahead *a)
@@ -284,7 +284,7 @@ static struct ahead *work(struct warm *w, struct ahead *a, const struct party_mo
 {
     pthread_mutex_unlock(&w->lock);
     const enum status status = warm_bundle(a, model);
-    const bool settled = status != STATUS_OK && !burn_bad(w, a, status);
+    const bool settled = status != STATUS_OK && !drop_bad(w, a, status);
     pthread_mutex_lock(&w->lock);
     a->state = status == STATUS_OK ? AHEAD_READY : AHEAD_FAILED;
     pthread_cond_broadcast(&w->moved);
@@ -300,7 +300,7 @@ static struct ahead *work(struct warm *w, struct ahead *a, const struct party_mo
 static void wait_a_while(struct warm *w)
 {
     struct timespec until;
-    clock_gettime(CLOCK_REALTIME, &until);
+    clock_gettime(CLOCK_MONOTONIC, &until);
     until.tv_sec += REST_S;
     pthread_cond_timedwait(&w->moved, &w->lock, &until);
 }
@@ -345,7 +345,7 @@ enum status warm_open(struct warm **out, const struct config *config, struct sto
         return status_fail(STATUS_MEMORY, "out of memory");
     *w = (struct warm){.config = config, .store = store, .models = models, .party = party};
     pthread_mutex_init(&w->lock, NULL);
-    pthread_cond_init(&w->moved, NULL);
+    job_cond_init(&w->moved);
     if (pthread_create(&w->thread, NULL, run, w) == 0) {
         *out = w;
         return STATUS_OK;

@@ -294,6 +294,33 @@ enum status store_burn(struct store *store, const unsigned char model[STORE_HASH
     return status;
 }
 
+enum status store_bundle_drop(struct store *store, const unsigned char model[STORE_HASH_BYTES],
+                              const unsigned char schedule[STORE_HASH_BYTES], uint64_t serial)
+{
+    unsigned char where[STORE_SERIAL_KEY_BYTES];
+    struct store_record record;
+    MDB_txn *txn;
+    bool found;
+    store_serial_key(where, model, schedule, serial);
+    enum status status = store_write_begin(store, STORE_URGENT, 0, &txn);
+    if (status)
+        return status;
+    status = store_record_get(store, txn, store->bundles, where, sizeof where, &record, &found);
+    const bool ready = !status && found && record.state == STORE_READY;
+    /* Taken, so that nobody else can take it any more; one that somebody has taken is his. */
+    record.state = STORE_TAKEN;
+    if (ready)
+        status = store_record_put(store, txn, store->bundles, where, sizeof where, &record);
+    if (!ready || status) {
+        store_write_abort(store, txn);
+        return status;
+    }
+    status = store_write_commit(store, txn);
+    if (!status)
+        store_content_delete(store, store->bundles, where, sizeof where, record.id);
+    return status;
+}
+
 /* The first schedule of a model behind line (which it replaces) with the highest serial it has seen; 0: no
  * more. */
 static enum status next_line(struct store *store, unsigned char line[STORE_LINE_BYTES], uint64_t *seen)

@@ -71,6 +71,14 @@ enum status store_env_open(struct store *store, uint64_t map_bytes)
         code = mdb_env_open(store->env, store->path, MDB_NOTLS, 0600);
     if (!code)
         code = mdb_env_get_fd(store->env, &store->file);
+    if (!code && fstat(store->file, &store->found))
+        code = errno;
+    if (code == ENOMEM)
+        return status_fail(
+            STATUS_INPUT,
+            "cannot map %llu MiB for the store %s (%s): make store_size smaller, or raise the limit on "
+            "address space",
+            (unsigned long long)(map_bytes >> 20), store->path, strerror(code));
     /* Another process that looked at the store and died must not keep old pages. */
     int dead;
     if (!code)

@@ -12,7 +12,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <sys/types.h>
+#include <sys/stat.h>
 
 #include <lmdb.h>
 
@@ -28,10 +28,13 @@ struct store {
     char party[8];
     int folder, keys, lock; /* descriptors of PATH, PATH/keys, PATH/lock */
     MDB_env *env;
-    int file; /* LMDB's own descriptor of data.mdb, not ours to close */
+    int file;          /* LMDB's own descriptor of data.mdb, not ours to close */
+    struct stat found; /* data.mdb as it was before anything was written to it */
     MDB_dbi about, marks, bundles, items, models;
     uint64_t page_bytes, map_pages;
-    uint64_t generation;
+    uint64_t generation; /* random; another one whenever it is burnt at opening */
+    void (*say)(void *context, const char *line);
+    void *context;
     atomic_bool failed;  /* something could not be deleted or synced: this store must not be called clean */
     atomic_uint handles; /* bundles being filled or taken, models being uploaded */
 

@@ -63,7 +63,7 @@ static enum status check(int file, const char *path, uint64_t file_bytes)
     const struct meta *newest = &meta[meta[1].txn > meta[0].txn];
     if (newest->free_list.pad != page_bytes)
         return store_inspect_torn(path, "its heads disagree");
-    /* Sound, because the file is always kept longer than what LMDB uses (environment.c, grow_file). */
+    /* Sound, because the file is always kept longer than what LMDB uses (space.c, grow). */
     if (newest->last_page < 1 || newest->last_page >= file_bytes / page_bytes)
         return store_inspect_torn(path, "it is shorter than it was");
     struct inspect inspect = {

@@ -14,12 +14,41 @@
 #include "store/recovery.h"
 
 #define SCHEMA 2
+#define READERS_BYTES (64 << 10)
 
 static enum status path_fail(const struct store *store, const char *what, const char *file)
 {
     const int code = errno;
-    return status_fail(store_no_room(code) ? STATUS_FULL : STATUS_IO, "cannot %s %s%s: %s", what, store->path,
-                       file, strerror(code));
+    if (store_no_room(code))
+        return status_fail(STATUS_FULL, "cannot %s %s%s: %s; free some space on that disk", what, store->path,
+                           file, strerror(code));
+    return status_fail(STATUS_IO, "cannot %s %s%s: %s", what, store->path, file, strerror(code));
+}
+
+/* A stamp without a database: somebody moved or deleted it. Beginning anew would forget the marks. */
+static enum status check_whole(const struct store *store)
+{
+    struct stat stamp, data;
+    if (fstatat(store->folder, "stamp", &stamp, AT_SYMLINK_NOFOLLOW))
+        return STATUS_OK;
+    if (!fstatat(store->folder, "data.mdb", &data, 0) && data.st_size)
+        return STATUS_OK;
+    return status_fail(
+        STATUS_CORRUPT,
+        "%s has a stamp, and its data.mdb is gone: move that back if you have moved it (models stay, "
+        "bundles are burnt); to begin anew, move the whole folder away",
+        store->path);
+}
+
+/* LMDB writes to its reader table through a map: on a full disk a hole in it would be a SIGBUS. Where it cannot be
+ * filled now it stays as it is. */
+static void fill_readers(const struct store *store)
+{
+    const int file = openat(store->folder, "lock.mdb", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (file < 0)
+        return;
+    (void)!posix_fallocate(file, 0, READERS_BYTES);
+    close(file);
 }
 
 /* The entry of a new store in its parent folder. The entries within are synced with the stamp (recovery.c).
@@ -72,7 +101,8 @@ static enum status lock(struct store *store)
                            store->path, pid[0] ? pid : "(unknown)");
     }
     const int length = snprintf(pid, sizeof pid, "%ld\n", (long)getpid());
-    if (ftruncate(store->lock, 0) || pwrite(store->lock, pid, (size_t)length, 0) != length)
+    /* In this order its block stays its own, on a full disk too. */
+    if (pwrite(store->lock, pid, (size_t)length, 0) != length || ftruncate(store->lock, length))
         return path_fail(store, "write", "/lock");
     return STATUS_OK;
 }
@@ -184,6 +214,8 @@ enum status store_open(struct store **out, const struct store_options *options)
     }
     store->path = path;
     strcpy(store->party, options->party);
+    store->say = options->say;
+    store->context = options->context;
     store->folder = store->keys = store->lock = -1;
     pthread_mutex_init(&store->turn, NULL);
     pthread_cond_init(&store->next, NULL);
@@ -192,6 +224,10 @@ enum status store_open(struct store **out, const struct store_options *options)
     enum status status = open_folders(store);
     if (!status)
         status = lock(store);
+    if (!status)
+        status = check_whole(store);
+    if (!status)
+        fill_readers(store);
     if (!status)
         status = store_inspect(store->folder, store->path);
     if (!status)
@@ -214,9 +250,4 @@ void store_close(struct store **store)
     store_leave(*store);
     release(*store);
     *store = NULL;
-}
-
-uint64_t store_generation(const struct store *store)
-{
-    return store->generation;
 }

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -37,13 +38,13 @@ static void boot_id(char out[64])
 
 /* The stamp a store in this state must have beside it; clean: NULL while it is open. "" if it cannot be told.
  */
-static void stamp_text(char out[STAMP_BYTES], const struct store *store, const unsigned char *clean)
+static void stamp_text(char out[STAMP_BYTES], const struct store *store, const struct stat *data,
+                       const unsigned char *clean)
 {
     char boot[64], hex[2 * CLEAN_BYTES + 1] = "-";
-    struct stat stat;
     out[0] = 0;
     boot_id(boot);
-    if (!boot[0] || fstatat(store->folder, "data.mdb", &stat, 0))
+    if (!boot[0])
         return;
     if (clean)
         sodium_bin2hex(hex, sizeof hex, clean, CLEAN_BYTES);
@@ -51,46 +52,144 @@ static void stamp_text(char out[STAMP_BYTES], const struct store *store, const u
         out, STAMP_BYTES,
         "trefoil store stamp 1\nparty %s\ngeneration %016llx\nclean %s\nboot %s\ndevice %llu\ninode %llu\n"
         "changed %lld.%09ld\n",
-        store->party, (unsigned long long)store->generation, hex, boot, (unsigned long long)stat.st_dev,
-        (unsigned long long)stat.st_ino, clean ? (long long)stat.st_ctim.tv_sec : 0,
-        clean ? stat.st_ctim.tv_nsec : 0);
+        store->party, (unsigned long long)store->generation, hex, boot, (unsigned long long)data->st_dev,
+        (unsigned long long)data->st_ino, clean ? (long long)data->st_ctim.tv_sec : 0,
+        clean ? data->st_ctim.tv_nsec : 0);
 }
 
-static bool stamp_agrees(const struct store *store, const unsigned char *clean)
+static bool all_newlines(const char *text)
 {
-    char want[STAMP_BYTES], have[STAMP_BYTES] = {0};
-    stamp_text(want, store, clean);
-    const int file = openat(store->folder, STAMP, O_RDONLY | O_CLOEXEC);
-    if (file < 0)
-        return false;
-    const ssize_t got = read(file, have, sizeof have - 1);
-    close(file);
-    return want[0] && got > 0 && !strcmp(want, have);
+    return text[strspn(text, "\n")] == 0;
 }
 
-static int stamp_replace(const struct store *store, const char *text)
+/* Reads what lies there; "" if nothing does. */
+static void stamp_read(char out[STAMP_BYTES + 1], const struct store *store)
+{
+    const int file = openat(store->folder, STAMP, O_RDONLY | O_CLOEXEC);
+    const ssize_t got = file < 0 ? 0 : pread(file, out, STAMP_BYTES, 0);
+    if (file >= 0)
+        close(file);
+    out[got > 0 ? got : 0] = 0;
+}
+
+/* Why the stamp is not the one of this store, closed with this clean mark; NULL if it is. */
+static const char *stamp_differs(const struct store *store, const unsigned char *clean)
+{
+    static const struct {
+        const char *line, *why;
+    } reasons[] = {
+        {"boot", "the machine was started anew since it was closed, or is another one"},
+        {"device", "data.mdb is on another disk than when it was closed"},
+        {"inode", "data.mdb is another file than the one that was closed, a copy or a backup"},
+        {"changed", "data.mdb was changed after it was closed"},
+    };
+    char want[STAMP_BYTES], have[STAMP_BYTES + 1];
+    /* Not as it is now: the room for the transaction we are in may have been made at its end. */
+    stamp_text(want, store, &store->found, clean);
+    stamp_read(have, store);
+    const size_t bytes = strlen(want);
+    if (!want[0])
+        return "the system does not tell what boot or file this is";
+    if (!strncmp(want, have, bytes) && all_newlines(have + bytes))
+        return NULL;
+    if (!have[0])
+        return "its stamp is missing";
+    const char *line = want;
+    for (const char *next;
+         (next = strchr(line, '\n')) && !strncmp(line, have + (line - want), (size_t)(next + 1 - line));)
+        line = next + 1;
+    for (size_t i = 0; i < sizeof reasons / sizeof *reasons; i++) {
+        const size_t word = strlen(reasons[i].line);
+        if (!strncmp(line, reasons[i].line, word) && !strncmp(have + (line - want), reasons[i].line, word))
+            return reasons[i].why;
+    }
+    return "its stamp is torn or of another day: data.mdb or the stamp was put back";
+}
+
+static int write_synced(int file, const char *text)
+{
+    char padded[STAMP_BYTES];
+    memset(padded, '\n', sizeof padded);
+    memcpy(padded, text, strlen(text));
+    errno = ENOSPC;
+    return pwrite(file, padded, sizeof padded, 0) != (ssize_t)sizeof padded || fsync(file) ? errno : 0;
+}
+
+static int stamp_create(const struct store *store, const char *text)
 {
     const int file = openat(store->folder, STAMP_NEW, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     if (file < 0)
         return errno;
-    const size_t bytes = strlen(text);
-    errno = ENOSPC;
-    int code = write(file, text, bytes) != (ssize_t)bytes || fsync(file) ? errno : 0;
+    int code = write_synced(file, text);
     close(file);
     if (!code && (renameat(store->folder, STAMP_NEW, store->folder, STAMP) || fsync(store->folder)))
         code = errno;
     return code;
 }
 
+/* Written over in place, always to the same length: a full disk has room for that. One that is torn on the way
+ * agrees with nothing, and so burns. */
+static int stamp_replace(const struct store *store, const char *text)
+{
+    const int file = openat(store->folder, STAMP, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (file < 0)
+        return errno == ENOENT ? stamp_create(store, text) : errno;
+    const int code = write_synced(file, text);
+    close(file);
+    return code;
+}
+
 static enum status stamp_write(const struct store *store, const unsigned char *clean)
 {
-    char text[STAMP_BYTES];
-    stamp_text(text, store, clean);
+    char text[STAMP_BYTES] = "";
+    struct stat data;
+    if (!fstatat(store->folder, "data.mdb", &data, 0))
+        stamp_text(text, store, &data, clean);
     const int code = stamp_replace(store, text);
     if (!code)
         return STATUS_OK;
-    return status_fail(store_no_room(code) ? STATUS_FULL : STATUS_IO, "cannot write %s/" STAMP ": %s",
-                       store->path, strerror(code));
+    if (store_no_room(code))
+        return status_fail(STATUS_FULL, "cannot write %s/" STAMP ": %s; free some space on that disk",
+                           store->path, strerror(code));
+    return status_fail(STATUS_IO, "cannot write %s/" STAMP ": %s", store->path, strerror(code));
+}
+
+/* ---- what is said ---- */
+
+/* Found at opening. */
+struct verdict {
+    const char *why; /* it was burnt; NULL: it was not */
+    uint64_t burnt, ready, keyless, models;
+};
+
+static void say(const struct store *store, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+static void say(const struct store *store, const char *format, ...)
+{
+    char line[1024];
+    va_list arguments;
+    if (!store->say)
+        return;
+    va_start(arguments, format);
+    vsnprintf(line, sizeof line, format, arguments);
+    va_end(arguments);
+    store->say(store->context, line);
+}
+
+static void say_opened(const struct store *store, bool fresh, const struct verdict *verdict)
+{
+    const unsigned long long models = verdict->models, ready = verdict->ready, burnt = verdict->burnt;
+    if (fresh)
+        say(store, "the store %s is begun anew", store->path);
+    else if (verdict->why)
+        say(store, "the store %s: ready bundles burnt: %llu, because %s; models: %llu", store->path, burnt,
+            verdict->why, models);
+    else
+        say(store, "the store %s is as it was closed; ready bundles: %llu; models: %llu", store->path, ready,
+            models);
+    if (verdict->keyless)
+        say(store, "the store %s: bundles dropped, because their keys are missing: %llu", store->path,
+            (unsigned long long)verdict->keyless);
 }
 
 /* ---- ids in use ---- */
@@ -128,7 +227,8 @@ static bool ids_have(void *context, const unsigned char id[STORE_ID_BYTES])
 /* ---- what one transaction decides ---- */
 
 /* Deletes the records of a table that are not to stay, collects the ids of the others. */
-static enum status keep_records(struct store *store, MDB_txn *txn, MDB_dbi table, bool burn, struct ids *ids)
+static enum status keep_records(struct store *store, MDB_txn *txn, MDB_dbi table, bool burn, struct ids *ids,
+                                struct verdict *verdict)
 {
     MDB_cursor *cursor;
     MDB_val key, value;
@@ -142,7 +242,12 @@ static enum status keep_records(struct store *store, MDB_txn *txn, MDB_dbi table
         status = store_record_decode(store, &value, &record);
         if (status)
             break;
-        const bool orphan = table == store->bundles && !store_key_exists(store, record.id);
+        const bool bundle = table == store->bundles, ready = record.state == STORE_READY;
+        const bool orphan = bundle && !store_key_exists(store, record.id);
+        verdict->burnt += bundle && ready && burn;
+        verdict->keyless += bundle && ready && !burn && orphan;
+        verdict->ready += bundle && ready && !burn && !orphan;
+        verdict->models += !bundle && ready;
         if (burn || orphan || record.state != STORE_READY)
             code = mdb_cursor_del(cursor, 0);
         else
@@ -188,14 +293,17 @@ static enum status put_generation(struct store *store, MDB_txn *txn)
     return code ? store_env_fail(store, code, "cannot write the generation") : STATUS_OK;
 }
 
-static enum status decide(struct store *store, MDB_txn *txn, bool fresh, struct ids *ids)
+static enum status decide(struct store *store, MDB_txn *txn, bool fresh, struct ids *ids,
+                          struct verdict *verdict)
 {
     MDB_val key = name_of("generation"), value;
     if (!fresh && !mdb_get(txn, store->about, &key, &value) && value.mv_size == 8)
         store->generation = store_get64(value.mv_data);
     key = name_of("clean");
     const bool marked = !mdb_get(txn, store->about, &key, &value) && value.mv_size == CLEAN_BYTES;
-    const bool burn = !marked || !stamp_agrees(store, value.mv_data);
+    verdict->why = marked ? stamp_differs(store, value.mv_data)
+                          : "it was not closed cleanly (a crash, SIGKILL, a power cut, an earlier error)";
+    const bool burn = verdict->why != NULL;
     int code = mdb_del(txn, store->about, &key, NULL);
     if (code && code != MDB_NOTFOUND)
         return store_env_fail(store, code, "cannot check the store");
@@ -203,9 +311,9 @@ static enum status decide(struct store *store, MDB_txn *txn, bool fresh, struct 
     if (!status && burn)
         status = put_generation(store, txn);
     if (!status)
-        status = keep_records(store, txn, store->bundles, burn, ids);
+        status = keep_records(store, txn, store->bundles, burn, ids, verdict);
     if (!status)
-        status = keep_records(store, txn, store->models, false, ids);
+        status = keep_records(store, txn, store->models, false, ids, verdict);
     return status;
 }
 
@@ -258,10 +366,11 @@ static enum status sweep(struct store *store, struct ids *ids)
 enum status store_recover(struct store *store, bool fresh)
 {
     struct ids ids = {0};
+    struct verdict verdict = {0};
     MDB_txn *txn;
     enum status status = store_write_begin(store, STORE_CLEAN, 0, &txn);
     if (!status) {
-        status = decide(store, txn, fresh, &ids);
+        status = decide(store, txn, fresh, &ids, &verdict);
         if (status)
             store_write_abort(store, txn);
         else
@@ -271,26 +380,43 @@ enum status store_recover(struct store *store, bool fresh)
         status = sweep(store, &ids);
     if (!status)
         status = stamp_write(store, NULL);
+    if (!status)
+        say_opened(store, fresh, &verdict);
     free(ids.id);
     return status;
+}
+
+/* The clean mark, where one may be written. */
+static enum status mark_clean(struct store *store, unsigned char clean[CLEAN_BYTES])
+{
+    MDB_val key = name_of("clean"), value = {CLEAN_BYTES, clean};
+    MDB_txn *txn;
+    randombytes_buf(clean, CLEAN_BYTES);
+    if (atomic_load(&store->failed))
+        return status_fail(STATUS_STATE, "something could not be deleted or written before");
+    if (atomic_load(&store->handles))
+        return status_fail(STATUS_STATE, "bundles or models are still in use");
+    const enum status status = store_write_begin(store, STORE_CLEAN, 0, &txn);
+    if (status)
+        return status;
+    const int code = mdb_put(txn, store->about, &key, &value, 0);
+    if (!code)
+        return store_write_commit(store, txn);
+    store_write_abort(store, txn);
+    return store_env_fail(store, code, "cannot write the clean mark");
 }
 
 void store_leave(struct store *store)
 {
     unsigned char clean[CLEAN_BYTES];
-    MDB_val key = name_of("clean"), value = {sizeof clean, clean};
-    MDB_txn *txn;
-    bool marked = false;
-    randombytes_buf(clean, sizeof clean);
-    if (!atomic_load(&store->failed) && !atomic_load(&store->handles) &&
-        !store_write_begin(store, STORE_CLEAN, 0, &txn)) {
-        marked = !mdb_put(txn, store->about, &key, &value, 0);
-        if (!marked)
-            store_write_abort(store, txn);
-        else
-            marked = !store_write_commit(store, txn);
-    }
+    enum status status = mark_clean(store, clean);
     store_env_close(store);
-    if (marked)
-        (void)!stamp_write(store, clean);
+    if (!status)
+        status = stamp_write(store, clean);
+    if (status)
+        say(store,
+            "the store %s is not closed cleanly, its ready bundles will be burnt when it is opened: %s",
+            store->path, status_message());
+    else
+        say(store, "the store %s is closed cleanly", store->path);
 }

@@ -31,9 +31,9 @@
  * opened and draws a new generation; weights stay, unfinished uploads go. A "clean" mark is removed, durably,
  * at open and written at close; with it, in a stamp file beside LMDB, the generation, the boot id of the
  * machine and the identity of the data file: device, inode, time of its last change. Any disagreement burns,
- * a reboot of the machine after a clean close too. The parties also compare generations (store_generation)
- * and marks when they agree on a bundle: that covers what one machine cannot see, such as its own memory and
- * disk rolled back together.
+ * a reboot of the machine after a clean close too. What one machine cannot see, such as its own memory and disk
+ * rolled back together, its peers' marks cover: the parties agree on the highest of their lowest serials, which
+ * lies above everything that any one of them has spent (parties/agreement.c).
  *
  * Close every bundle and model before the store: a handle still open then counts as an unclean end.
  *
@@ -72,18 +72,20 @@ struct store_options {
     const char *path;   /* folder, created 0700 if missing */
     const char *party;  /* "P0", "P1", "P2": a store of another party is refused */
     uint64_t map_bytes; /* LMDB map size; 0: 64 GiB (sparse). Reaching it is STATUS_FULL */
+    /* For the operator's log, or NULL. Called by store_open and store_close with what they found: whether it was
+     * begun anew, what was burnt and why, whether the end was a clean one. */
+    void (*say)(void *context, const char *line);
+    void *context;
 };
 
-/* Opens or creates. Recovers from an unclean end by burning (see above).
+/* Opens or creates; does not create where a stamp says that there was a store. Recovers from an unclean end by
+ * burning (see above).
  * STATUS_STATE: another process has it open, named by its pid, or this one has. STATUS_FOREIGN: another
  * schema or party, or another program's database. STATUS_CORRUPT: a torn file; it is inspected before LMDB
- * maps it. */
+ * maps it; or none beside a stamp. */
 STATUS_MUST_USE enum status store_open(struct store **out, const struct store_options *options);
 /* Takes NULL, leaves NULL. */
 void store_close(struct store **store);
-
-/* A random number that changes whenever the store was burnt by recovery; for the parties to compare. */
-uint64_t store_generation(const struct store *store);
 
 /* ---- bundles ---- */
 struct store_bundle;
@@ -153,6 +155,12 @@ void store_bundle_close(struct store_bundle **bundle);
  * it; bundles being filled up to it can never become ready. */
 STATUS_MUST_USE enum status store_burn(struct store *store, const unsigned char model[STORE_HASH_BYTES],
                                        const unsigned char schedule[STORE_HASH_BYTES], uint64_t upto);
+/* Deletes this one bundle if it is ready, and leaves the mark and all others alone: for one that does not verify.
+ * Its serial was seen and is never given out again. */
+STATUS_MUST_USE enum status store_bundle_drop(struct store *store,
+                                              const unsigned char model[STORE_HASH_BYTES],
+                                              const unsigned char schedule[STORE_HASH_BYTES],
+                                              uint64_t serial);
 
 /* ---- shared weights and what belongs to a model: sealed under a key of the model, kept until removed ----
  */

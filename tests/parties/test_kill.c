@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -167,6 +168,25 @@ START_TEST(no_bundle_is_used_twice_and_none_half_written_is_ready_when_parties_a
 }
 END_TEST
 
+/* Waits until the log of a party has said so, the number of times. */
+static void wait_for_log(int party, const char *what, int times)
+{
+    for (int tries = 0; tries < 20000; tries++) {
+        char path[300], line[2000];
+        int found = 0;
+        snprintf(path, sizeof path, "%s/P%d.log", parties.folder, party);
+        FILE *log = fopen(path, "r");
+        while (log && fgets(line, sizeof line, log))
+            found += strstr(line, what) != NULL;
+        if (log)
+            fclose(log);
+        if (found >= times)
+            return;
+        usleep(1000);
+    }
+    ck_abort_msg("P%d never says: %s", party, what);
+}
+
 START_TEST(bundles_that_one_party_lost_make_room_for_new_ones)
 {
     uint32_t dealt = 0;
@@ -188,12 +208,56 @@ START_TEST(bundles_that_one_party_lost_make_room_for_new_ones)
         ck_ok(ask_one());
         ck_ok(deal_some(1, &dealt));
         ck_assert_uint_eq(dealt, 1);
+        wait_for_log(victim, "because it was not closed cleanly", 1);
+        wait_for_log(victim == 1 ? 2 : 1, "another party lacks them", 1);
     }
     for (int i = 0; i < 3; i++)
         ck_assert_int_eq(parties_stop(&parties, i), 0);
     description_clear(&description);
     folded_clear(&folded);
     model_clear(&model);
+    parties_clear(&parties);
+}
+END_TEST
+
+START_TEST(a_party_that_is_stopped_while_it_starts_ends_cleanly_and_keeps_its_bundles)
+{
+    uint32_t dealt = 0;
+    parties_init(&parties, 3000, false);
+    for (int i = 0; i < 3; i++)
+        parties_start(&parties, i);
+    share_model();
+    ck_ok(deal_some(3, &dealt));
+    for (int i = 0; i < 3; i++)
+        ck_assert_int_eq(parties_stop(&parties, i), 0);
+    for (int n = 0; n < 8; n++) {
+        parties_start(&parties, 1);
+        wait_for_log(1, "starts", n + 2);
+        usleep((unsigned)n * 3000);
+        ck_assert_int_eq(parties_stop(&parties, 1), 0);
+    }
+    parties_start(&parties, 1);
+    wait_for_log(1, "as it was closed; ready bundles: 3; models: 1", 9);
+    ck_assert_int_eq(parties_stop(&parties, 1), 0);
+    wait_for_log(1, "is closed cleanly", 10);
+    description_clear(&description);
+    folded_clear(&folded);
+    model_clear(&model);
+    parties_clear(&parties);
+}
+END_TEST
+
+START_TEST(a_party_whose_files_may_not_grow_is_not_killed)
+{
+    char command[700];
+    parties_init(&parties, 3000, false);
+    parties_start(&parties, 0);
+    wait_for_log(0, "listening", 1);
+    ck_assert_int_eq(parties_stop(&parties, 0), 0);
+    snprintf(command, sizeof command, "rm -r %s/P0; ulimit -f 0; exec \"$TREFOIL_PROGRAM\" party --config %s/P0.conf 2>/dev/null",
+             parties.folder, parties.folder);
+    const int result = system(command);
+    ck_assert_msg(WIFEXITED(result) && WEXITSTATUS(result) == 1, "%d", result);
     parties_clear(&parties);
 }
 END_TEST
@@ -207,6 +271,8 @@ int main(void)
     tcase_set_timeout(tcase, 900);
     tcase_add_test(tcase, no_bundle_is_used_twice_and_none_half_written_is_ready_when_parties_are_killed);
     tcase_add_test(tcase, bundles_that_one_party_lost_make_room_for_new_ones);
+    tcase_add_test(tcase, a_party_that_is_stopped_while_it_starts_ends_cleanly_and_keeps_its_bundles);
+    tcase_add_test(tcase, a_party_whose_files_may_not_grow_is_not_killed);
     suite_add_tcase(suite, tcase);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);

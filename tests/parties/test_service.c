@@ -400,6 +400,39 @@ START_TEST(requests_that_deal_one_shape_at_once_give_way_to_each_other)
 }
 END_TEST
 
+static void *deal_at_most_four(void *argument)
+{
+    struct client *client = NULL;
+    struct config config = parties.config[PARTY_OWNER];
+    struct deal_request r = {.model = id, .bucket = 8, .batch = 1, .tune = TUNE_WAN, .count = 4};
+    ck_ok(client_open(&client, &config, context));
+    ck_ok(client_deal(client, &description, &r));
+    client_close(&client);
+    *(uint32_t *)argument = r.dealt;
+    return NULL;
+}
+
+START_TEST(requests_that_deal_at_once_keep_to_the_lowest_limit_together)
+{
+    pthread_t dealing[3];
+    uint32_t dealt[3], sum = 0;
+    parties.config[PARTY_P2].bundles_max = 5;
+    for (int t = 0; t < 3; t++)
+        ck_assert_int_eq(pthread_create(&dealing[t], NULL, deal_at_most_four, &dealt[t]), 0);
+    for (int t = 0; t < 3; t++) {
+        pthread_join(dealing[t], NULL);
+        sum += dealt[t];
+    }
+    ck_assert_uint_eq(sum, 5);
+    struct inference i;
+    deal_at_most_four(&sum);
+    ck_assert_uint_eq(sum, 0);
+    infer(owner, 8, 1, TUNE_WAN, &i);
+    deal_at_most_four(&sum);
+    ck_assert_uint_eq(sum, 1);
+}
+END_TEST
+
 START_TEST(a_removed_model_is_gone_at_every_party)
 {
     struct description again;
@@ -434,6 +467,7 @@ int main(void)
     tcase_add_test(tcase, a_request_that_finds_no_place_is_refused);
     tcase_add_test(tcase, many_shapes_can_be_asked_for_one_after_the_other);
     tcase_add_test(tcase, requests_that_deal_one_shape_at_once_give_way_to_each_other);
+    tcase_add_test(tcase, requests_that_deal_at_once_keep_to_the_lowest_limit_together);
     tcase_add_test(tcase, a_removed_model_is_gone_at_every_party);
     suite_add_tcase(suite, tcase);
     SRunner *runner = srunner_create(suite);

@@ -43,9 +43,17 @@ void test_shell(const char *format, ...)
     ck_assert_msg(!system(command), "%s", command);
 }
 
+/* Into the test's log. */
+static void print_line(void *context, const char *line)
+{
+    (void)context;
+    fprintf(stderr, "%s\n", line);
+}
+
 struct store *test_open_map(const char *path, uint64_t map_bytes)
 {
-    const struct store_options options = {.path = path, .party = "P1", .map_bytes = map_bytes};
+    const struct store_options options = {
+        .path = path, .party = "P1", .map_bytes = map_bytes, .say = print_line};
     struct store *store;
     ck_ok(store_open(&store, &options));
     return store;

@@ -316,6 +316,32 @@ static void list_each(void *context, const struct store_count *count)
     out[count->schedule[0] == 'z'] = *count;
 }
 
+START_TEST(one_bundle_dropped_is_gone_alone)
+{
+    struct store_bundle *bundle, *taken;
+    for (uint64_t serial = 1; serial <= 4; serial++)
+        test_fill(store, serial, sizes, ITEMS);
+    ck_ok(store_bundle_drop(store, test_model, test_schedule, 3));
+    ck_assert_uint_eq(test_ready_count(store), 3);
+    ck_assert_uint_eq(test_mark(store), 0);
+    ck_assert_uint_eq(test_count_files(test_path("s/keys")), 3);
+    taken = take(1);
+    ck_ok(store_bundle_drop(store, test_model, test_schedule, 1)); /* not ready: somebody has it */
+    ck_ok(store_bundle_drop(store, test_model, test_schedule, 9));
+    test_verify(taken, sizes, ITEMS);
+    store_bundle_close(&taken);
+    bundle = take(2);
+    test_verify(bundle, sizes, ITEMS);
+    store_bundle_close(&bundle);
+    const struct store_name again = test_name(3);
+    ck_fails(store_bundle_create(store, &again, &bundle), STATUS_STATE);
+    ck_fails(store_bundle_take(store, test_model, test_schedule, 3, &bundle), STATUS_EMPTY);
+    bundle = take(4);
+    test_verify(bundle, sizes, ITEMS);
+    store_bundle_close(&bundle);
+}
+END_TEST
+
 START_TEST(schedules_are_apart_and_listed_apart)
 {
     struct store_count counts[2] = {0};
@@ -424,6 +450,7 @@ int main(void)
     tcase_add_test(test, a_peeked_bundle_can_be_read_and_stays_ready);
     tcase_add_test(test, nothing_is_put_into_a_ready_bundle);
     tcase_add_test(test, burn_ends_every_ready_bundle_up_to_a_serial);
+    tcase_add_test(test, one_bundle_dropped_is_gone_alone);
     tcase_add_test(test, schedules_are_apart_and_listed_apart);
     tcase_add_test(test, threads_fill_and_take_side_by_side);
     suite_add_tcase(suite, test);

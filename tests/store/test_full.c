@@ -9,6 +9,7 @@
 #include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -147,6 +148,18 @@ START_TEST(a_file_that_may_not_grow_is_an_error_and_the_store_goes_on)
 }
 END_TEST
 
+START_TEST(a_map_beyond_the_address_space_is_an_error_that_names_its_setting)
+{
+    const char *path = test_path("s");
+    const struct store_options options = {.path = path, .party = "P1", .map_bytes = 1ull << 60};
+    struct store *store;
+    ck_fails(store_open(&store, &options), STATUS_INPUT);
+    ck_assert_msg(strstr(status_message(), "store_size") != NULL, "%s", status_message());
+    store = test_open(path);
+    store_close(&store);
+}
+END_TEST
+
 START_TEST(no_room_for_a_key_is_an_error_and_leaves_nothing)
 {
     const char *path = test_path("s");
@@ -213,11 +226,29 @@ static bool enter_namespace(void)
     return true;
 }
 
+static bool small_disk(const char *folder)
+{
+    return enter_namespace() && !mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) &&
+           !mount("tmpfs", folder, "tmpfs", 0, "size=32m");
+}
+
+static void add_ready(void *context, const struct store_count *count)
+{
+    *(uint64_t *)context += count->ready;
+}
+
+static uint64_t all_ready(struct store *store)
+{
+    uint64_t ready = 0;
+    ck_ok(store_bundle_list(store, add_ready, &ready));
+    ck_assert_uint_gt(ready, 0);
+    return ready;
+}
+
 /* 77: not permitted here. */
 static int on_a_small_disk(const char *folder)
 {
-    if (!enter_namespace() || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
-        mount("tmpfs", folder, "tmpfs", 0, "size=32m"))
+    if (!small_disk(folder))
         return 77;
     char path[256];
     snprintf(path, sizeof path, "%s/s", folder);
@@ -244,24 +275,63 @@ static int on_a_small_disk(const char *folder)
     /* There are free pages enough, but not in a row: LMDB runs into the end of the disk itself. */
     for (int round = 0; round < 3; round++)
         fill_until_full(store, ITEM_BYTES, path);
+    /* Closed, opened, and closed once more where nothing is left. */
+    const uint64_t ready = all_ready(store);
+    for (int round = 0; round < 2; round++) {
+        store_close(&store);
+        if (!system(command))
+            return 3;
+        store = test_open(path);
+        ck_assert_uint_eq(all_ready(store), ready);
+    }
     store_close(&store);
     return 0;
 }
 
-START_TEST(a_full_disk_is_an_error_and_the_store_goes_on)
+/* What filling leaves of a disk is enough for other files; what was given back is used again. */
+static int leaves_some_of_a_small_disk(const char *folder)
+{
+    struct statvfs disk;
+    if (!small_disk(folder))
+        return 77;
+    char path[256];
+    snprintf(path, sizeof path, "%s/s", folder);
+    struct store *store = test_open(path);
+    for (int round = 0; round < 6; round++) {
+        if (fill_until_full(store, ITEM_BYTES, path) < 8)
+            return 1;
+        if (statvfs(folder, &disk) || disk.f_bavail * disk.f_frsize < disk.f_blocks * disk.f_frsize / 8)
+            return 2;
+    }
+    store_close(&store);
+    return 0;
+}
+
+static void in_a_process(int (*run)(const char *folder))
 {
     const char *folder = test_path("disk");
     test_shell("mkdir %s", folder);
     const pid_t child = fork();
     ck_assert(child >= 0);
     if (!child)
-        _exit(on_a_small_disk(folder));
+        _exit(run(folder));
     int result;
     ck_assert(waitpid(child, &result, 0) == child && WIFEXITED(result));
     if (WEXITSTATUS(result) == 77)
         fprintf(stderr, "skipped: mounting a small disk is not permitted here\n");
     else
         ck_assert_int_eq(WEXITSTATUS(result), 0);
+}
+
+START_TEST(a_full_disk_is_an_error_and_the_store_goes_on)
+{
+    in_a_process(on_a_small_disk);
+}
+END_TEST
+
+START_TEST(filling_leaves_some_of_the_disk)
+{
+    in_a_process(leaves_some_of_a_small_disk);
 }
 END_TEST
 
@@ -291,8 +361,10 @@ int main(void)
     tcase_add_test(test, a_full_map_is_an_error_and_its_space_comes_back);
     tcase_add_loop_test(test, with_a_map_full_of_bundles_taking_and_burning_still_work, 0, 2);
     tcase_add_test(test, a_file_that_may_not_grow_is_an_error_and_the_store_goes_on);
+    tcase_add_test(test, a_map_beyond_the_address_space_is_an_error_that_names_its_setting);
     tcase_add_test(test, no_room_for_a_key_is_an_error_and_leaves_nothing);
     tcase_add_test(test, a_full_disk_is_an_error_and_the_store_goes_on);
+    tcase_add_test(test, filling_leaves_some_of_the_disk);
     tcase_add_test(test, two_hundred_bundles_do_not_make_the_file_grow);
     suite_add_tcase(suite, test);
     return test_run(suite);

@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "store/environment.h"
 #include "tests/store/support.h"
 
 static const size_t sizes[] = {10, 0, 1200000};
@@ -38,6 +39,31 @@ static void crash(const char *path, void (*act)(struct store *store))
     ck_assert(waitpid(child, &result, 0) == child && WIFEXITED(result) && !WEXITSTATUS(result));
 }
 
+static void keep_lines(void *context, const char *line)
+{
+    char *lines = context;
+    snprintf(lines + strlen(lines), 2000 - strlen(lines), "%s\n", line);
+}
+
+/* What the store says when it is opened and closed. */
+static const char *said(const char *path)
+{
+    static char lines[2000];
+    const struct store_options options = {
+        .path = path, .party = "P1", .map_bytes = 1u << 30, .say = keep_lines, .context = lines};
+    struct store *store;
+    lines[0] = 0;
+    ck_ok(store_open(&store, &options));
+    store_close(&store);
+    return lines;
+}
+
+static void expect_said(const char *path, const char *what)
+{
+    const char *lines = said(path);
+    ck_assert_msg(strstr(lines, what) && strstr(lines, "is closed cleanly"), "%s", lines);
+}
+
 static void nothing(struct store *store)
 {
     (void)store;
@@ -46,7 +72,7 @@ static void nothing(struct store *store)
 static uint64_t generation_of(const char *path)
 {
     struct store *store = test_open(path);
-    const uint64_t generation = store_generation(store);
+    const uint64_t generation = store->generation;
     store_close(&store);
     return generation;
 }
@@ -60,7 +86,7 @@ static uint64_t prepare(const char *path)
         test_fill(store, serial, sizes, ITEMS);
     ck_ok(store_bundle_take(store, test_model, test_schedule, 1, &bundle));
     store_bundle_close(&bundle);
-    const uint64_t generation = store_generation(store);
+    const uint64_t generation = store->generation;
     store_close(&store);
     return generation;
 }
@@ -72,7 +98,7 @@ static void expect_burnt(const char *path, uint64_t generation)
     uint64_t next;
     ck_assert_uint_eq(test_ready_count(store), 0);
     ck_assert_uint_eq(test_mark(store), 3);
-    ck_assert(store_generation(store) != generation);
+    ck_assert(store->generation != generation);
     ck_fails(store_bundle_take(store, test_model, test_schedule, 2, &bundle), STATUS_STATE);
     ck_ok(store_next_serial(store, test_model, test_schedule, &next));
     ck_assert_uint_eq(next, 4);
@@ -136,7 +162,7 @@ START_TEST(a_crash_burns_taken_and_half_filled_bundles)
     struct store *store = test_open(path);
     test_fill(store, 1, sizes, ITEMS);
     test_fill(store, 2, sizes, ITEMS);
-    const uint64_t generation = store_generation(store);
+    const uint64_t generation = store->generation;
     store_close(&store);
     crash(path, leave_taken_and_filling);
     expect_burnt(path, generation);
@@ -151,7 +177,7 @@ START_TEST(a_store_closed_while_a_bundle_is_in_use_burns)
     for (uint64_t serial = 1; serial <= 3; serial++)
         test_fill(store, serial, sizes, ITEMS);
     ck_ok(store_bundle_take(store, test_model, test_schedule, 1, &bundle));
-    const uint64_t generation = store_generation(store);
+    const uint64_t generation = store->generation;
     /* A bug of the caller; the handle is of no use any more. */
     store_close(&store);
     free(bundle);
@@ -217,6 +243,65 @@ START_TEST(a_missing_or_torn_stamp_burns)
     generation = prepare(other);
     test_shell("truncate -s 30 %s/stamp", other);
     expect_burnt(other, generation);
+}
+END_TEST
+
+START_TEST(what_was_burnt_is_said_with_its_reason)
+{
+    const char *path = test_path("s"), *copy = test_path("copy");
+    expect_said(path, "begun anew");
+    prepare(path);
+    expect_said(path, "as it was closed; ready bundles: 2; models: 0");
+    test_shell("cp -a %s %s", path, copy);
+    expect_said(copy, "ready bundles burnt: 2, because data.mdb is another file");
+    expect_said(copy, "as it was closed; ready bundles: 0");
+    test_shell("touch -c %s/data.mdb", path);
+    expect_said(path, "ready bundles burnt: 2, because data.mdb was changed");
+    static const char *const stamps[][2] = {{"sed -i 's/^boot ./boot x/'", "because the machine was started anew"},
+                                            {"rm", "because its stamp is missing"},
+                                            {"truncate -s 30", "because its stamp is torn"},
+                                            {"sed -i 's/^generation ./generation x/'", "put back"}};
+    for (size_t i = 0; i < sizeof stamps / sizeof *stamps; i++) {
+        test_shell("%s %s/stamp", stamps[i][0], path);
+        expect_said(path, stamps[i][1]);
+    }
+    crash(path, nothing);
+    expect_said(path, "burnt: 0, because it was not closed cleanly");
+}
+END_TEST
+
+START_TEST(an_end_that_is_not_clean_is_said)
+{
+    const char *path = test_path("s");
+    expect_said(path, "begun anew");
+    test_shell("rm %s/stamp && mkdir -p %s/stamp.new", path, path);
+    char lines[2000] = "";
+    const struct store_options options = {
+        .path = path, .party = "P1", .map_bytes = 1u << 30, .say = keep_lines, .context = lines};
+    struct store *store;
+    ck_fails(store_open(&store, &options), STATUS_IO);
+    test_shell("rmdir %s/stamp.new", path);
+    ck_ok(store_open(&store, &options));
+    test_shell("rm %s/stamp && mkdir %s/stamp.new", path, path);
+    store_close(&store);
+    ck_assert_msg(strstr(lines, "is not closed cleanly") && strstr(lines, "cannot write"), "%s", lines);
+}
+END_TEST
+
+START_TEST(a_store_whose_database_is_gone_is_not_begun_anew)
+{
+    const char *path = test_path("s");
+    const struct store_options options = {.path = path, .party = "P1", .map_bytes = 1u << 30};
+    struct store *store;
+    const uint64_t generation = prepare(path);
+    test_shell("mv %s/data.mdb %s/moved", path, path);
+    for (int i = 0; i < 2; i++) {
+        ck_fails(store_open(&store, &options), STATUS_CORRUPT);
+        ck_assert_msg(strstr(status_message(), "data.mdb is gone"), "%s", status_message());
+        test_shell("touch %s/data.mdb", path);
+    }
+    test_shell("mv %s/moved %s/data.mdb", path, path);
+    expect_burnt(path, generation);
 }
 END_TEST
 
@@ -414,6 +499,9 @@ int main(void)
     tcase_add_test(test, a_backup_restored_in_place_burns);
     tcase_add_test(test, a_stamp_of_another_boot_burns);
     tcase_add_test(test, a_missing_or_torn_stamp_burns);
+    tcase_add_test(test, what_was_burnt_is_said_with_its_reason);
+    tcase_add_test(test, an_end_that_is_not_clean_is_said);
+    tcase_add_test(test, a_store_whose_database_is_gone_is_not_begun_anew);
     tcase_add_test(test, a_second_process_is_refused_and_told_the_first);
     tcase_add_test(test, orphan_keys_and_bundles_without_key_are_cleaned);
     tcase_add_test(test, weights_survive_restarts_crashes_and_copies);
