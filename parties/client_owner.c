@@ -48,6 +48,8 @@ enum status client_deal(struct client *c, const struct description *d, struct de
     json_t *request = client_shape_request("deal", r->model, &s, r->tune);
     json_object_set_new(request, "count", json_integer((json_int_t)r->count));
     status = client_ask(c, 7, request, &session);
+    if (status == STATUS_OK)
+        net_session_timeout(session, MESSAGE_PATIENCE_MS);
     for (int party = 0; status == STATUS_OK && party < 3; party++)
         status = follow_reports(c, session, party, r, &received[party]);
     r->bytes_p1 = received[1];

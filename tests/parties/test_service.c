@@ -30,19 +30,45 @@ static void *run(void *argument)
     return (void *)(intptr_t)service_run(argument);
 }
 
-static void start(void)
+static void make_model(void)
+{
+    parties_tiny_model(&model, 2, 5);
+    ck_ok(model_fold(&model, &folded));
+    parties_calibrate(&model, &folded, BUCKET, &description);
+}
+
+static void open_parties(void)
 {
     context = zmq_ctx_new();
-    parties_init(&parties, 10000, true);
     for (int i = 0; i < 3; i++)
         ck_ok(service_open(&service[i], &parties.config[i], context));
     for (int i = 0; i < 3; i++)
         ck_assert_int_eq(pthread_create(&thread[i], NULL, run, service[i]), 0);
     ck_ok(client_open(&owner, &parties.config[PARTY_OWNER], context));
-    parties_tiny_model(&model, 2, 5);
-    ck_ok(model_fold(&model, &folded));
-    parties_calibrate(&model, &folded, BUCKET, &description);
     ck_ok(client_share(owner, &description, &folded, NULL, NULL, id));
+}
+
+static void start(void)
+{
+    make_model();
+    parties_init(&parties, 10000, true);
+    open_parties();
+}
+
+#define SLOW_TIMEOUT_MS 700
+
+/* P0's line takes three times as long for a bundle as a party waits. */
+static void start_slow(void)
+{
+    struct schedule s;
+    struct cost cost;
+    make_model();
+    ck_ok(description_compile(&description, BUCKET, 1, TUNE_WAN, &s));
+    walk_count(&s, &cost);
+    schedule_clear(&s);
+    parties_init(&parties, SLOW_TIMEOUT_MS, true);
+    parties.config[PARTY_P0].link_rate = 8e3 * (double)cost.offline_p2 / (3 * SLOW_TIMEOUT_MS);
+    open_parties();
 }
 
 static void stop(void)
@@ -400,6 +426,14 @@ START_TEST(requests_that_deal_one_shape_at_once_give_way_to_each_other)
 }
 END_TEST
 
+START_TEST(a_bundle_may_take_longer_on_the_line_than_a_party_waits)
+{
+    struct deal_request dealt;
+    deal(BUCKET, 1, TUNE_WAN, 3, &dealt);
+    ck_assert_double_gt(dealt.seconds, 1e-3 * 3 * SLOW_TIMEOUT_MS);
+}
+END_TEST
+
 START_TEST(a_removed_model_is_gone_at_every_party)
 {
     struct description again;
@@ -436,6 +470,11 @@ int main(void)
     tcase_add_test(tcase, requests_that_deal_one_shape_at_once_give_way_to_each_other);
     tcase_add_test(tcase, a_removed_model_is_gone_at_every_party);
     suite_add_tcase(suite, tcase);
+    TCase *slow = tcase_create("a slow line");
+    tcase_set_timeout(slow, 300);
+    tcase_add_checked_fixture(slow, start_slow, stop);
+    tcase_add_test(slow, a_bundle_may_take_longer_on_the_line_than_a_party_waits);
+    suite_add_tcase(suite, slow);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_ENV);
     const int failed = srunner_ntests_failed(runner);
