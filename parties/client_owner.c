@@ -157,7 +157,8 @@ static enum status send_seeds(struct sharing *sh)
     return status;
 }
 
-static enum status expect_ready(struct sharing *sh)
+/* One reply of each. */
+static enum status expect_all(struct sharing *sh)
 {
     for (int party = 0; party < 3; party++) {
         json_t *reply = NULL;
@@ -167,6 +168,22 @@ static enum status expect_ready(struct sharing *sh)
             return status;
     }
     return STATUS_OK;
+}
+
+/* Makes the model exist, now that all three have received all of it. */
+static enum status commit(struct sharing *sh)
+{
+    enum status status = expect_all(sh);
+    for (int party = 0; status == STATUS_OK && party < 3; party++)
+        status = message_send(sh->session, sh->client->party[party], NET_CONTROL, json_pack("{s:b}", "commit", 1));
+    return status == STATUS_OK ? expect_all(sh) : status;
+}
+
+/* The parties wait for a long time, but not for what does not come. */
+static void give_up(struct sharing *sh, enum status status)
+{
+    for (int party = 0; sh->session && party < 3; party++)
+        net_send_error(sh->session, sh->client->party[party], status);
 }
 
 enum status client_share(struct client *c, const struct description *d, const struct folded *folded,
@@ -187,6 +204,8 @@ enum status client_share(struct client *c, const struct description *d, const st
         status = client_ask(c, 7, json_pack("{s:s, s:s}", "op", "share", "description", text), &sh.session);
     free(text);
     if (status == STATUS_OK)
+        net_session_timeout(sh.session, MESSAGE_PATIENCE_MS);
+    if (status == STATUS_OK)
         status = expect_id(&sh);
     if (status == STATUS_OK)
         status = send_seeds(&sh);
@@ -196,7 +215,9 @@ enum status client_share(struct client *c, const struct description *d, const st
             progress(context, i + 1, s.weights);
     }
     if (status == STATUS_OK)
-        status = expect_ready(&sh);
+        status = commit(&sh);
+    if (status != STATUS_OK)
+        give_up(&sh, status);
     net_session_close(&sh.session);
     sodium_memzero(&sh, sizeof sh);
     schedule_clear(&s);
