@@ -426,6 +426,106 @@ START_TEST(requests_that_deal_one_shape_at_once_give_way_to_each_other)
 }
 END_TEST
 
+/* How many models a party says it holds. */
+static size_t models_at(enum net_role party)
+{
+    char *text = NULL;
+    ck_ok(client_status(owner, party, &text));
+    json_t *status = json_loads(text, 0, NULL);
+    const size_t count = json_array_size(json_object_get(status, "models"));
+    json_decref(status);
+    free(text);
+    return count;
+}
+
+/* Another upload of the same model, as a text. */
+static char *another_upload(unsigned char other[MODEL_ID_BYTES])
+{
+    char *text = NULL;
+    description.nonce[0] ^= 1;
+    strcpy(description.name, "half");
+    ck_ok(description_id(&description, other));
+    ck_ok(description_write(&description, &text));
+    return text;
+}
+
+START_TEST(a_share_that_is_interrupted_leaves_nothing_behind)
+{
+    static const unsigned char seeds[64] = {1};
+    unsigned char other[MODEL_ID_BYTES];
+    struct net_session *session = NULL;
+    char *text = another_upload(other);
+    ck_ok(client_ask(owner, 7, json_pack("{s:s, s:s}", "op", "share", "description", text), &session));
+    free(text);
+    for (int party = 0; party < 3; party++) {
+        json_t *reply = NULL;
+        ck_ok(client_reply(owner, session, party, &reply));
+        json_decref(reply);
+        ck_ok(net_send(session, owner->party[party], NET_SEED, 0, seeds, party == 0 ? 64 : 32));
+    }
+    json_t *received = NULL;
+    ck_ok(client_reply(owner, session, 0, &received)); /* P0 has all it will get */
+    json_decref(received);
+    ck_assert_uint_eq(models_at(NET_ROLE_P0), 1);
+    for (int party = 0; party < 3; party++)
+        net_send_error(session, owner->party[party], status_fail(STATUS_STOPPED, "interrupted"));
+    net_session_close(&session);
+    pause_ms(300);
+    for (int party = 0; party < 3; party++)
+        ck_assert_uint_eq(models_at((enum net_role)party), 1);
+}
+END_TEST
+
+/* A party holds a model that the others lack. */
+static void leave_remains(int party, const unsigned char other[MODEL_ID_BYTES], const char *text)
+{
+    struct store_model *remains = NULL;
+    ck_ok(store_model_create(service[party]->store, other, &remains));
+    ck_ok(store_model_put(remains, MODEL_ITEM_DESCRIPTION, text, strlen(text)));
+    ck_ok(store_model_ready(remains));
+    store_model_close(&remains);
+}
+
+START_TEST(a_model_that_one_party_lacks_is_passed_over_and_can_be_removed)
+{
+    for (int party = 0; party < 3; party++) {
+        struct description found;
+        unsigned char other[MODEL_ID_BYTES], which[MODEL_ID_BYTES];
+        char *text = another_upload(other), hex[2 * MODEL_ID_BYTES + 1];
+        sodium_bin2hex(hex, sizeof hex, other, sizeof other);
+        leave_remains(party, other, text);
+        free(text);
+        ck_ok(client_describe(owner, NULL, &found, which));
+        ck_assert_mem_eq(which, id, sizeof id);
+        description_clear(&found);
+        ck_assert_int_ne(client_describe(owner, hex, &found, which), STATUS_OK);
+        ck_ok(client_find(owner, NULL, &found, which));
+        ck_assert_mem_eq(which, id, sizeof id);
+        description_clear(&found);
+        ck_ok(client_find(owner, party == 0 ? hex : "half", &found, which));
+        ck_assert_mem_eq(which, other, sizeof other);
+        description_clear(&found);
+        ck_ok(client_remove(owner, other));
+        ck_assert_int_eq(client_remove(owner, other), STATUS_INPUT);
+        ck_assert_int_eq(client_find(owner, "half", &found, which), STATUS_INPUT);
+    }
+}
+END_TEST
+
+START_TEST(parties_without_a_model_in_common_are_told_what_each_holds)
+{
+    struct description found;
+    unsigned char which[MODEL_ID_BYTES];
+    ck_ok(store_model_remove(service[1]->store, id));
+    char *text = another_upload(which);
+    leave_remains(1, which, text);
+    free(text);
+    ck_assert_int_eq(client_describe(owner, NULL, &found, which), STATUS_FOREIGN);
+    ck_assert_ptr_nonnull(strstr(status_message(), "P1 holds half ("));
+    ck_assert_ptr_nonnull(strstr(status_message(), "P2 holds "));
+}
+END_TEST
+
 START_TEST(a_bundle_may_take_longer_on_the_line_than_a_party_waits)
 {
     struct deal_request dealt;
@@ -469,6 +569,9 @@ int main(void)
     tcase_add_test(tcase, many_shapes_can_be_asked_for_one_after_the_other);
     tcase_add_test(tcase, requests_that_deal_one_shape_at_once_give_way_to_each_other);
     tcase_add_test(tcase, a_removed_model_is_gone_at_every_party);
+    tcase_add_test(tcase, a_share_that_is_interrupted_leaves_nothing_behind);
+    tcase_add_test(tcase, a_model_that_one_party_lacks_is_passed_over_and_can_be_removed);
+    tcase_add_test(tcase, parties_without_a_model_in_common_are_told_what_each_holds);
     suite_add_tcase(suite, tcase);
     TCase *slow = tcase_create("a slow line");
     tcase_set_timeout(slow, 300);
