@@ -74,7 +74,8 @@ STATUS_MUST_USE enum status client_find(struct client *client, const char *model
 STATUS_MUST_USE enum status client_remove(struct client *client, const unsigned char id[MODEL_ID_BYTES]);
 
 /* The status of one party (role P0, P1 or P2) as JSON: {"party", "version", "uptime_s", "models": [{"id", "name"}], "bundles":
- * [{"model", "bucket", "batch", "tune", "ready", "filling", "mark", "bytes"}], "peers": [{"name", "up"}], "requests"}. malloc'ed. */
+ * [{"model", "bucket", "batch", "tune", "ready", "filling", "mark", "bytes"}], "peers": [{"name", "up"}], "requests", "loaded"};
+ * loaded: models in memory. malloc'ed. */
 STATUS_MUST_USE enum status client_status(struct client *client, enum net_role party, char **json);
 
 #endif

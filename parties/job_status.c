@@ -79,8 +79,9 @@ enum status job_remove(struct job *job)
     const bool removed = status == STATUS_OK;
     if (!removed && status != STATUS_INPUT)
         return status;
+    const struct party_model *model = models_forget(job->service->models, id);
     warm_forget(job->service->warm, id);
-    models_forget(job->service->models, id);
+    models_done(job->service->models, model);
     return message_send(job->session, job->client, NET_REPLY, json_pack("{s:b}", "removed", (int)removed));
 }
 
@@ -136,7 +137,8 @@ enum status job_status(struct job *job)
     const int running = s->running - 1; /* this one not counted */
     pthread_mutex_unlock(&s->lock);
     return message_send(job->session, job->client, NET_REPLY,
-                        json_pack("{s:s, s:s, s:I, s:i, s:o, s:o, s:o}", "party", s->config->name, "version",
-                                  PACKAGE_VERSION, "uptime_s", (json_int_t)(job_seconds() - s->started), "requests", running,
+                        json_pack("{s:s, s:s, s:I, s:i, s:i, s:o, s:o, s:o}", "party", s->config->name, "version",
+                                  PACKAGE_VERSION, "uptime_s", (json_int_t)(job_seconds() - s->started), "requests", running, "loaded",
+                                  (int)models_loaded(s->models),
                                   "models", models.array, "bundles", bundles.array, "peers", list_peers(s)));
 }

@@ -9,27 +9,35 @@
 #define SCHEDULES_KEPT 16 /* of a model, though nobody uses them: anyone who may ask chooses the shapes */
 
 struct compiled {
-    struct schedule schedule;
+    struct schedule schedule; /* the first member: users hold a pointer to it */
+    struct loaded *of;
     enum tune tune;
     unsigned users;
     uint64_t used; /* when last, counted in uses */
     struct compiled *next;
 };
 
+enum load_state { LOADING, LOADED, FAILED };
+
 struct loaded {
-    struct party_model model;
+    struct party_model model; /* the first member: users hold a pointer to it */
     struct dealer_weight *dealer;
     struct static_share *share;
     struct schedule shape; /* of the weights: any schedule of the model declares the same */
     struct compiled *compiled;
-    bool forgotten;
+    enum load_state state;
+    enum status status; /* why it failed */
+    char message[512];
+    unsigned users; /* who was given it, those who wait for it, and the users of its schedules */
+    bool forgotten; /* not given out any more; goes with its last user */
     struct loaded *next;
 };
 
 struct models {
     struct store *store;
     int party;
-    pthread_mutex_t lock;
+    pthread_mutex_t lock;   /* the fields below; not held while something is loaded, compiled or wiped */
+    pthread_cond_t settled; /* a model was loaded, or failed */
     struct loaded *first;
     uint64_t uses;
 };
@@ -43,6 +51,7 @@ enum status models_open(struct models **out, struct store *store, int party)
     m->store = store;
     m->party = party;
     pthread_mutex_init(&m->lock, NULL);
+    pthread_cond_init(&m->settled, NULL);
     return STATUS_OK;
 }
 
@@ -74,13 +83,19 @@ static void free_weights(struct loaded *l)
     free(l->share);
 }
 
+static void free_compiled(struct compiled *c)
+{
+    if (c)
+        schedule_clear(&c->schedule);
+    free(c);
+}
+
 static void free_loaded(struct loaded *l)
 {
     while (l->compiled) {
         struct compiled *c = l->compiled;
         l->compiled = c->next;
-        schedule_clear(&c->schedule);
-        free(c);
+        free_compiled(c);
     }
     free_weights(l);
     schedule_clear(&l->shape);
@@ -88,17 +103,40 @@ static void free_loaded(struct loaded *l)
     free(l);
 }
 
+static void free_list(struct loaded *list)
+{
+    while (list) {
+        struct loaded *next = list->next;
+        free_loaded(list);
+        list = next;
+    }
+}
+
+/* Under lock: takes out what nobody uses and nobody will be given. To be freed without the lock: wiping takes its time. */
+static struct loaded *take_unused(struct models *m)
+{
+    struct loaded *gone = NULL;
+    for (struct loaded **at = &m->first; *at;) {
+        struct loaded *l = *at;
+        if (l->users || !l->forgotten) {
+            at = &l->next;
+            continue;
+        }
+        *at = l->next;
+        l->next = gone;
+        gone = l;
+    }
+    return gone;
+}
+
 void models_close(struct models **models)
 {
     struct models *m = *models;
     if (!m)
         return;
-    while (m->first) {
-        struct loaded *l = m->first;
-        m->first = l->next;
-        free_loaded(l);
-    }
+    free_list(m->first);
     pthread_mutex_destroy(&m->lock);
+    pthread_cond_destroy(&m->settled);
     free(m);
     *models = NULL;
 }
@@ -122,7 +160,8 @@ static enum status read_description(struct store_model *from, struct description
     return status;
 }
 
-enum status models_describe(struct store *store, const unsigned char id[MODEL_ID_BYTES], struct description *out)
+enum status models_describe(struct store *store, const unsigned char id[MODEL_ID_BYTES],
+                            struct description *out)
 {
     struct store_model *model = NULL;
     enum status status = store_model_open(store, id, &model);
@@ -160,7 +199,8 @@ static enum status load_dealer(struct loaded *l, const struct ring_seed seeds[2]
 {
     const struct weight *w = &l->shape.weight[i];
     const size_t n = weight_size(w);
-    int64_t *l1 = weight_masks(&seeds[0], l->model.id, i, n), *l2 = weight_masks(&seeds[1], l->model.id, i, n);
+    int64_t *l1 = weight_masks(&seeds[0], l->model.id, i, n),
+            *l2 = weight_masks(&seeds[1], l->model.id, i, n);
     enum status status = STATUS_OK;
     if (!l1 || !l2)
         status = status_fail(STATUS_MEMORY, "out of memory for %s", w->name);
@@ -178,8 +218,8 @@ static enum status load_dealer(struct loaded *l, const struct ring_seed seeds[2]
 }
 
 /* P_i: online delta m - l, offline -m. |m - l_1| = |W + l_2| and |m| stay below 2^63, unless the owner sent something else. */
-static enum status load_evaluator(struct loaded *l, struct store_model *from, int party, const struct ring_seed *seed,
-                                  uint32_t i)
+static enum status load_evaluator(struct loaded *l, struct store_model *from, int party,
+                                  const struct ring_seed *seed, uint32_t i)
 {
     const struct weight *w = &l->shape.weight[i];
     const size_t n = weight_size(w);
@@ -192,7 +232,7 @@ static enum status load_evaluator(struct loaded *l, struct store_model *from, in
             mask[j] = (int64_t)((party == 1 ? (uint64_t)m[j] : 0) - (uint64_t)mask[j]);
         status = pack(&l->share[i].online, w, mask);
         for (size_t j = 0; j < n; j++)
-            m[j] = (int64_t)-(uint64_t)m[j];
+            m[j] = (int64_t) - (uint64_t)m[j];
         if (status == STATUS_OK)
             status = pack_small(&l->share[i].offline, w, m);
     } else if (status == STATUS_OK) {
@@ -222,14 +262,10 @@ static enum status load_weights(struct loaded *l, struct store_model *from, int 
     return status;
 }
 
-static enum status load(struct models *m, const unsigned char *id, struct loaded **out)
+static enum status load(struct models *m, struct loaded *l)
 {
-    struct loaded *l = calloc(1, sizeof *l);
     struct store_model *from = NULL;
-    if (!l)
-        return status_fail(STATUS_MEMORY, "out of memory");
-    memcpy(l->model.id, id, MODEL_ID_BYTES);
-    enum status status = store_model_open(m->store, id, &from);
+    enum status status = store_model_open(m->store, l->model.id, &from);
     if (status == STATUS_OK)
         status = read_description(from, &l->model.description);
     if (status == STATUS_OK)
@@ -237,39 +273,115 @@ static enum status load(struct models *m, const unsigned char *id, struct loaded
     if (status == STATUS_OK)
         status = load_weights(l, from, m->party);
     store_model_close(&from);
-    if (status != STATUS_OK) {
-        free_loaded(l);
-        return status;
-    }
-    *out = l;
-    return STATUS_OK;
+    return status;
 }
 
-enum status models_get(struct models *m, const unsigned char id[MODEL_ID_BYTES], const struct party_model **out)
+/* ---- giving out; under lock, but for models_*: ---- */
+
+static struct loaded *find(const struct models *m, const unsigned char id[MODEL_ID_BYTES])
 {
-    enum status status = STATUS_OK;
-    pthread_mutex_lock(&m->lock);
     struct loaded *l = m->first;
     while (l && (l->forgotten || memcmp(l->model.id, id, MODEL_ID_BYTES) != 0))
         l = l->next;
-    if (!l) {
-        status = load(m, id, &l);
-        if (status == STATUS_OK) {
-            l->next = m->first;
-            m->first = l;
-        }
+    return l;
+}
+
+/* With its first user, who is to load it. */
+static struct loaded *add(struct models *m, const unsigned char id[MODEL_ID_BYTES])
+{
+    struct loaded *l = calloc(1, sizeof *l);
+    if (!l)
+        return NULL;
+    memcpy(l->model.id, id, MODEL_ID_BYTES);
+    l->users = 1;
+    l->next = m->first;
+    m->first = l;
+    return l;
+}
+
+/* Loads, not under lock: others go on meanwhile, and who wants this model waits for it. */
+static enum status load_now(struct models *m, struct loaded *l)
+{
+    pthread_mutex_unlock(&m->lock);
+    const enum status status = load(m, l);
+    pthread_mutex_lock(&m->lock);
+    l->state = status == STATUS_OK ? LOADED : FAILED;
+    l->status = status;
+    if (status != STATUS_OK)
+        status_copy(l->message, sizeof l->message);
+    l->forgotten |= status != STATUS_OK;
+    pthread_cond_broadcast(&m->settled);
+    return status;
+}
+
+static enum status wait_loaded(struct models *m, struct loaded *l)
+{
+    l->users++;
+    while (l->state == LOADING)
+        pthread_cond_wait(&m->settled, &m->lock);
+    return l->state == LOADED ? STATUS_OK : status_fail(l->status, "%s", l->message);
+}
+
+enum status models_get(struct models *m, const unsigned char id[MODEL_ID_BYTES],
+                       const struct party_model **out)
+{
+    struct loaded *gone = NULL;
+    enum status status = STATUS_OK;
+    pthread_mutex_lock(&m->lock);
+    struct loaded *l = find(m, id);
+    if (l)
+        status = wait_loaded(m, l);
+    else
+        status = (l = add(m, id)) ? load_now(m, l) : status_fail(STATUS_MEMORY, "out of memory for a model");
+    if (l && status != STATUS_OK) {
+        l->users--;
+        gone = take_unused(m);
     }
     pthread_mutex_unlock(&m->lock);
+    free_list(gone);
     *out = status == STATUS_OK ? &l->model : NULL;
     return status;
 }
 
-void models_forget(struct models *m, const unsigned char id[MODEL_ID_BYTES])
+void models_done(struct models *m, const struct party_model *model)
+{
+    if (!model)
+        return;
+    pthread_mutex_lock(&m->lock);
+    ((struct loaded *)model)->users--;
+    struct loaded *gone = take_unused(m);
+    pthread_mutex_unlock(&m->lock);
+    free_list(gone);
+}
+
+const struct party_model *models_forget(struct models *m, const unsigned char id[MODEL_ID_BYTES])
 {
     pthread_mutex_lock(&m->lock);
-    for (struct loaded *l = m->first; l; l = l->next)
-        l->forgotten |= memcmp(l->model.id, id, MODEL_ID_BYTES) == 0;
+    struct loaded *l = find(m, id);
+    if (l) {
+        l->forgotten = true;
+        l->users++;
+    }
     pthread_mutex_unlock(&m->lock);
+    return l ? &l->model : NULL;
+}
+
+bool models_forgotten(struct models *m, const struct party_model *model)
+{
+    pthread_mutex_lock(&m->lock);
+    const bool forgotten = ((const struct loaded *)model)->forgotten;
+    pthread_mutex_unlock(&m->lock);
+    return forgotten;
+}
+
+uint32_t models_loaded(struct models *m)
+{
+    uint32_t count = 0;
+    pthread_mutex_lock(&m->lock);
+    for (const struct loaded *l = m->first; l; l = l->next)
+        count++;
+    pthread_mutex_unlock(&m->lock);
+    return count;
 }
 
 /* ---- schedules ---- */
@@ -287,52 +399,80 @@ static void trim(struct loaded *l)
             return;
         struct compiled *gone = *oldest;
         *oldest = gone->next;
-        schedule_clear(&gone->schedule);
-        free(gone);
+        free_compiled(gone);
     }
 }
 
-enum status models_schedule(struct models *m, const struct party_model *model, uint32_t bucket, uint32_t batch,
-                            enum tune tune, const struct schedule **out)
+static struct compiled *find_compiled(const struct loaded *l, uint32_t bucket, uint32_t batch, enum tune tune)
 {
-    struct loaded *l = (struct loaded *)model; /* the model is the first member of what is loaded */
-    enum status status = STATUS_OK;
-    pthread_mutex_lock(&m->lock);
     struct compiled *c = l->compiled;
     while (c && (c->schedule.bucket != bucket || c->schedule.batch != batch || c->tune != tune))
         c = c->next;
-    if (!c) {
-        c = calloc(1, sizeof *c);
-        status = c ? description_compile(&model->description, bucket, batch, tune, &c->schedule)
-                   : status_fail(STATUS_MEMORY, "out of memory for a schedule");
-        if (status == STATUS_OK) {
-            c->tune = tune;
-            c->next = l->compiled;
-            l->compiled = c;
-        } else {
-            free(c);
-        }
-    }
+    return c;
+}
+
+static enum status compile(struct loaded *l, uint32_t bucket, uint32_t batch, enum tune tune,
+                           struct compiled **out)
+{
+    struct compiled *c = calloc(1, sizeof *c);
+    enum status status = c ? description_compile(&l->model.description, bucket, batch, tune, &c->schedule)
+                           : status_fail(STATUS_MEMORY, "out of memory for a schedule");
     if (status == STATUS_OK) {
+        c->of = l;
+        c->tune = tune;
+    } else {
+        free(c);
+        c = NULL;
+    }
+    *out = c;
+    return status;
+}
+
+enum status models_schedule(struct models *m, const struct party_model *model, uint32_t bucket,
+                            uint32_t batch, enum tune tune, const struct schedule **out)
+{
+    struct loaded *l = (struct loaded *)model;
+    struct compiled *fresh = NULL;
+    enum status status = STATUS_OK;
+    pthread_mutex_lock(&m->lock);
+    struct compiled *c = find_compiled(l, bucket, batch, tune);
+    if (!c) {
+        pthread_mutex_unlock(&m->lock);
+        status = compile(l, bucket, batch, tune, &fresh);
+        pthread_mutex_lock(&m->lock);
+        c = find_compiled(l, bucket, batch, tune); /* another one may have been faster */
+    }
+    if (!c && fresh) {
+        c = fresh;
+        fresh = NULL;
+        c->next = l->compiled;
+        l->compiled = c;
+    }
+    if (c) {
+        status = STATUS_OK;
         c->users++;
+        l->users++;
         c->used = ++m->uses;
         trim(l);
     }
     pthread_mutex_unlock(&m->lock);
-    *out = status == STATUS_OK ? &c->schedule : NULL;
+    free_compiled(fresh);
+    *out = c ? &c->schedule : NULL;
     return status;
 }
 
-/* The schedule is the first member of what is compiled. */
 static void change_users(struct models *m, const struct schedule *schedule, int change)
 {
-    if (!schedule)
+    struct compiled *c = (struct compiled *)schedule;
+    if (!c)
         return;
     pthread_mutex_lock(&m->lock);
-    ((struct compiled *)schedule)->users += (unsigned)change;
-    for (struct loaded *l = m->first; change < 0 && l; l = l->next)
-        trim(l);
+    c->users += (unsigned)change;
+    c->of->users += (unsigned)change;
+    trim(c->of);
+    struct loaded *gone = take_unused(m);
     pthread_mutex_unlock(&m->lock);
+    free_list(gone);
 }
 
 void models_schedule_keep(struct models *m, const struct schedule *schedule)

@@ -9,6 +9,7 @@
 #include <zmq.h>
 
 #include "layers/pooler.h"
+#include "model/random_model.h"
 #include "parties/client_session.h"
 #include "parties/job.h"
 #include "tests/parties/parties.h"
@@ -426,6 +427,84 @@ START_TEST(requests_that_deal_one_shape_at_once_give_way_to_each_other)
 }
 END_TEST
 
+/* Requests end some time after their answers, and what was warmed ahead after that. */
+static void until_loaded(uint32_t count)
+{
+    for (int party = 0; party < 3; party++) {
+        for (int tries = 0; tries < 200 && models_loaded(service[party]->models) != count; tries++)
+            pause_ms(50);
+        ck_assert_uint_eq(models_loaded(service[party]->models), count);
+    }
+}
+
+START_TEST(a_removed_model_leaves_the_memory_with_its_last_user)
+{
+    const struct party_model *used = NULL;
+    struct deal_request dealt;
+    struct inference i;
+    deal(8, 1, TUNE_WAN, 3, &dealt);
+    infer(owner, 8, 1, TUNE_WAN, &i);
+    until_loaded(1);
+    ck_ok(models_get(service[1]->models, id, &used));
+    ck_ok(client_remove(owner, id));
+    pause_ms(300);
+    ck_assert_uint_eq(models_loaded(service[1]->models), 1);
+    ck_assert_uint_eq(used->description.weights, description.weights);
+    models_done(service[1]->models, used);
+    until_loaded(0);
+}
+END_TEST
+
+static void *load(void *argument)
+{
+    const struct party_model *loaded = NULL;
+    ck_ok(models_get(service[1]->models, argument, &loaded));
+    return (void *)loaded;
+}
+
+START_TEST(nobody_waits_while_a_model_is_loaded_but_who_wants_it)
+{
+    struct model_config c = {.hidden = 256, .layers = 6, .heads = 2, .ffn = 1024, .vocabulary = 200, .positions = 32,
+                             .types = 2, .labels = 2, .layer_norm_eps = 1e-12f, .softmax_c = 5.0f,
+                             .activation = MODEL_QUAD, .attention = MODEL_2QUAD};
+    unsigned char large[MODEL_ID_BYTES];
+    pthread_t loading[2];
+    void *loaded[2];
+    folded_clear(&folded);
+    description_clear(&description);
+    model_clear(&model);
+    strcpy(c.label[0], "no");
+    strcpy(c.label[1], "yes");
+    ck_ok(random_model_make(&model, &c, 6));
+    ck_ok(model_fold(&model, &folded));
+    parties_calibrate(&model, &folded, BUCKET, &description);
+    ck_ok(client_share(owner, &description, &folded, NULL, NULL, large));
+
+    const double start = job_seconds();
+    double longest = 0;
+    for (int t = 0; t < 2; t++)
+        ck_assert_int_eq(pthread_create(&loading[t], NULL, load, large), 0);
+    bool done = false;
+    for (int t = 0; t < 2; t++, done = false)
+        while (!done) {
+            const double before = job_seconds();
+            models_loaded(service[1]->models);
+            longest = fmax(longest, job_seconds() - before);
+            pause_ms(1);
+            done = pthread_tryjoin_np(loading[t], &loaded[t]) == 0;
+        }
+    const double all = job_seconds() - start;
+    ck_assert_ptr_eq(loaded[0], loaded[1]);
+    ck_assert_msg(longest < all / 2, "waited %.3f of %.3f seconds", longest, all);
+    for (int t = 0; t < 2; t++)
+        models_done(service[1]->models, loaded[t]);
+    struct party_model const *none = NULL;
+    large[0] ^= 1;
+    ck_assert_int_eq(models_get(service[1]->models, large, &none), STATUS_INPUT);
+    ck_assert_uint_eq(models_loaded(service[1]->models), 1);
+}
+END_TEST
+
 /* How many models a party says it holds. */
 static size_t models_at(enum net_role party)
 {
@@ -569,6 +648,8 @@ int main(void)
     tcase_add_test(tcase, many_shapes_can_be_asked_for_one_after_the_other);
     tcase_add_test(tcase, requests_that_deal_one_shape_at_once_give_way_to_each_other);
     tcase_add_test(tcase, a_removed_model_is_gone_at_every_party);
+    tcase_add_test(tcase, a_removed_model_leaves_the_memory_with_its_last_user);
+    tcase_add_test(tcase, nobody_waits_while_a_model_is_loaded_but_who_wants_it);
     tcase_add_test(tcase, a_share_that_is_interrupted_leaves_nothing_behind);
     tcase_add_test(tcase, a_model_that_one_party_lacks_is_passed_over_and_can_be_removed);
     tcase_add_test(tcase, parties_without_a_model_in_common_are_told_what_each_holds);
