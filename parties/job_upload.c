@@ -75,7 +75,8 @@ static enum status receive_weight(struct upload *u, uint32_t number)
     }
     if (status == STATUS_OK)
         status = message_send(job->session, job->client, NET_REPLY, json_pack("{s:I}", "kept", (json_int_t)number));
-    sodium_memzero(m, bytes);
+    if (status == STATUS_OK)
+        sodium_memzero(m, bytes);
     free(m);
     return status;
 }
