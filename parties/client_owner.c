@@ -6,8 +6,8 @@
 #include <sodium.h>
 
 #include "parties/client_session.h"
+#include "parties/models.h"
 #include "ring/parameters.h"
-#include "ring/stream.h"
 
 /* ---- bundles ---- */
 
@@ -69,22 +69,14 @@ struct sharing {
     struct ring_seed seed[2];
 };
 
-static void weight_masks(const struct sharing *sh, int which, uint32_t number, int64_t *out, size_t n)
-{
-    struct ring_seed key;
-    ring_stream_key(&key, &sh->seed[which], sh->id, MODEL_ID_BYTES, number, RING_PURPOSE_WEIGHT);
-    ring_stream_masks(out, n, &key, 0);
-    sodium_memzero(&key, sizeof key);
-}
-
 /* m = W 2^frac + l_1 + l_2, for P1 and P2. */
 static enum status mask_weight(const struct sharing *sh, const struct weight *w, uint32_t number, const float *values,
                                int64_t *m, int64_t *scratch)
 {
     const size_t n = weight_size(w);
     enum status status = STATUS_OK;
-    weight_masks(sh, 0, number, m, n);
-    weight_masks(sh, 1, number, scratch, n);
+    models_masks(m, n, &sh->seed[0], sh->id, number);
+    models_masks(scratch, n, &sh->seed[1], sh->id, number);
     for (size_t i = 0; status == STATUS_OK && i < n; i++) {
         const double v = ldexp((double)values[i], w->frac);
         if (!(fabs(v) < (double)RING_RANGE))

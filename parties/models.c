@@ -171,15 +171,20 @@ enum status models_describe(struct store *store, const unsigned char id[MODEL_ID
     return status;
 }
 
+void models_masks(int64_t *out, size_t n, const struct ring_seed *seed, const unsigned char id[MODEL_ID_BYTES],
+                  uint32_t number)
+{
+    struct ring_seed key;
+    ring_stream_key(&key, seed, id, MODEL_ID_BYTES, number, RING_PURPOSE_WEIGHT);
+    ring_stream_masks(out, n, &key, 0);
+    sodium_memzero(&key, sizeof key);
+}
+
 static int64_t *weight_masks(const struct ring_seed *seed, const unsigned char *id, uint32_t number, size_t n)
 {
     int64_t *l = malloc((n ? n : 1) * sizeof *l);
-    struct ring_seed key;
-    if (!l)
-        return NULL;
-    ring_stream_key(&key, seed, id, MODEL_ID_BYTES, number, RING_PURPOSE_WEIGHT);
-    ring_stream_masks(l, n, &key, 0);
-    sodium_memzero(&key, sizeof key);
+    if (l)
+        models_masks(l, n, seed, id, number);
     return l;
 }
 

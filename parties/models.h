@@ -31,6 +31,9 @@ STATUS_MUST_USE enum status models_get(struct models *models, const unsigned cha
                                        const struct party_model **out);
 /* Takes NULL. */
 void models_done(struct models *models, const struct party_model *model);
+/* The masks l_Wi of weight number [n] from seed i, at its owner as at the parties. */
+void models_masks(int64_t *out, size_t n, const struct ring_seed *seed, const unsigned char id[MODEL_ID_BYTES],
+                  uint32_t number);
 /* Reads only the description. */
 STATUS_MUST_USE enum status models_describe(struct store *store, const unsigned char id[MODEL_ID_BYTES],
                                             struct description *out);
