@@ -102,7 +102,7 @@ static void list_bundles(void *context, const struct store_count *c)
 {
     struct listing *l = context;
     enum tune tune;
-    const bool known = models_find_schedule(l->job->service->models, c->schedule, &tune);
+    const bool known = models_tune(l->job->service->models, c->model, c->schedule, c->bucket, c->batch, &tune);
     json_array_append_new(l->array,
                           json_pack("{s:o, s:I, s:I, s:s, s:I, s:I, s:I, s:I}", "model",
                                     message_hex_new(c->model, MODEL_ID_BYTES), "bucket", (json_int_t)c->bucket, "batch",

@@ -33,12 +33,21 @@ struct loaded {
     struct loaded *next;
 };
 
+/* The tune of a schedule of which there are bundles, compiled or not. */
+struct known {
+    unsigned char hash[SCHEDULE_HASH_BYTES];
+    bool any; /* one of ours */
+    enum tune tune;
+    struct known *next;
+};
+
 struct models {
     struct store *store;
     int party;
     pthread_mutex_t lock;   /* the fields below; not held while something is loaded, compiled or wiped */
     pthread_cond_t settled; /* a model was loaded, or failed */
     struct loaded *first;
+    struct known *known;
     uint64_t uses;
 };
 
@@ -135,6 +144,11 @@ void models_close(struct models **models)
     if (!m)
         return;
     free_list(m->first);
+    while (m->known) {
+        struct known *k = m->known;
+        m->known = k->next;
+        free(k);
+    }
     pthread_mutex_destroy(&m->lock);
     pthread_cond_destroy(&m->settled);
     free(m);
@@ -171,8 +185,8 @@ enum status models_describe(struct store *store, const unsigned char id[MODEL_ID
     return status;
 }
 
-void models_masks(int64_t *out, size_t n, const struct ring_seed *seed, const unsigned char id[MODEL_ID_BYTES],
-                  uint32_t number)
+void models_masks(int64_t *out, size_t n, const struct ring_seed *seed,
+                  const unsigned char id[MODEL_ID_BYTES], uint32_t number)
 {
     struct ring_seed key;
     ring_stream_key(&key, seed, id, MODEL_ID_BYTES, number, RING_PURPOSE_WEIGHT);
@@ -490,16 +504,68 @@ void models_schedule_done(struct models *m, const struct schedule *schedule)
     change_users(m, schedule, -1);
 }
 
-bool models_find_schedule(struct models *m, const unsigned char hash[SCHEDULE_HASH_BYTES], enum tune *tune)
+/* ---- for reports ---- */
+
+static const struct known *find_known(const struct models *m, const unsigned char hash[SCHEDULE_HASH_BYTES])
 {
-    bool found = false;
+    const struct known *k = m->known;
+    while (k && memcmp(k->hash, hash, SCHEDULE_HASH_BYTES) != 0)
+        k = k->next;
+    return k;
+}
+
+/* Compiles both and compares; *k stays as it is if neither is it. */
+static void compare_tunes(const struct description *d, uint32_t bucket, uint32_t batch, struct known *k)
+{
+    static const enum tune tunes[] = {TUNE_WAN, TUNE_LAN};
+    for (int i = 0; i < 2 && !k->any; i++) {
+        struct schedule s;
+        if (description_compile(d, bucket, batch, tunes[i], &s) != STATUS_OK)
+            continue;
+        k->any = memcmp(s.hash, k->hash, sizeof k->hash) == 0;
+        k->tune = tunes[i];
+        schedule_clear(&s);
+    }
+}
+
+/* NULL if this party does not hold the model any more. */
+static struct known *find_out(struct models *m, const unsigned char id[MODEL_ID_BYTES],
+                              const unsigned char hash[SCHEDULE_HASH_BYTES], uint32_t bucket, uint32_t batch)
+{
+    struct description d;
+    if (models_describe(m->store, id, &d) != STATUS_OK)
+        return NULL;
+    struct known *k = calloc(1, sizeof *k);
+    if (k) {
+        memcpy(k->hash, hash, sizeof k->hash);
+        compare_tunes(&d, bucket, batch, k);
+    }
+    description_clear(&d);
+    return k;
+}
+
+bool models_tune(struct models *m, const unsigned char id[MODEL_ID_BYTES],
+                 const unsigned char hash[SCHEDULE_HASH_BYTES], uint32_t bucket, uint32_t batch,
+                 enum tune *tune)
+{
+    struct known *fresh = NULL;
     pthread_mutex_lock(&m->lock);
-    for (struct loaded *l = m->first; l && !found; l = l->next)
-        for (struct compiled *c = l->compiled; c && !found; c = c->next)
-            if (memcmp(c->schedule.hash, hash, SCHEDULE_HASH_BYTES) == 0) {
-                *tune = c->tune;
-                found = true;
-            }
+    const struct known *k = find_known(m, hash);
+    if (!k) {
+        pthread_mutex_unlock(&m->lock);
+        fresh = find_out(m, id, hash, bucket, batch);
+        pthread_mutex_lock(&m->lock);
+        k = find_known(m, hash); /* another one may have been faster */
+    }
+    if (!k && fresh) {
+        fresh->next = m->known;
+        k = m->known = fresh;
+        fresh = NULL;
+    }
+    const bool any = k && k->any;
+    if (any)
+        *tune = k->tune;
     pthread_mutex_unlock(&m->lock);
-    return found;
+    free(fresh);
+    return any;
 }

@@ -45,8 +45,10 @@ STATUS_MUST_USE enum status models_schedule(struct models *models, const struct 
 void models_schedule_keep(struct models *models, const struct schedule *schedule);
 /* Takes NULL. */
 void models_schedule_done(struct models *models, const struct schedule *schedule);
-/* The shape of a schedule compiled here, for reports; false if its hash is unknown. */
-bool models_find_schedule(struct models *models, const unsigned char hash[SCHEDULE_HASH_BYTES], enum tune *tune);
+/* How a schedule of a model and shape is tuned, for reports: found out by compiling it, once. False if it is none of this version,
+ * or the model is gone. */
+bool models_tune(struct models *models, const unsigned char id[MODEL_ID_BYTES],
+                 const unsigned char hash[SCHEDULE_HASH_BYTES], uint32_t bucket, uint32_t batch, enum tune *tune);
 /* Forgets a model, so that it is not given out again. The caller is one more user of what is returned, until models_done; NULL if
  * it is not loaded. */
 const struct party_model *models_forget(struct models *models, const unsigned char id[MODEL_ID_BYTES]);

@@ -517,6 +517,33 @@ static size_t models_at(enum net_role party)
     return count;
 }
 
+static void tune_at(struct service *at, enum tune wanted)
+{
+    enum tune tune;
+    struct models *fresh = NULL; /* as after a restart: nothing is loaded or compiled */
+    struct schedule s;
+    ck_ok(description_compile(&description, 8, 2, wanted, &s));
+    ck_ok(models_open(&fresh, at->store, at->party));
+    for (int i = 0; i < 2; i++) {
+        ck_assert(models_tune(fresh, id, s.hash, 8, 2, &tune));
+        ck_assert_int_eq(tune, wanted);
+    }
+    ck_assert_uint_eq(models_loaded(fresh), 0);
+    s.hash[0] ^= 1;
+    ck_assert(!models_tune(fresh, id, s.hash, 8, 2, &tune));
+    models_close(&fresh);
+    schedule_clear(&s);
+}
+
+START_TEST(the_tune_of_bundles_is_known_before_their_schedule_is_used)
+{
+    for (int party = 0; party < 3; party++) {
+        tune_at(service[party], TUNE_WAN);
+        tune_at(service[party], TUNE_LAN);
+    }
+}
+END_TEST
+
 /* Another upload of the same model, as a text. */
 static char *another_upload(unsigned char other[MODEL_ID_BYTES])
 {
@@ -650,6 +677,7 @@ int main(void)
     tcase_add_test(tcase, a_removed_model_is_gone_at_every_party);
     tcase_add_test(tcase, a_removed_model_leaves_the_memory_with_its_last_user);
     tcase_add_test(tcase, nobody_waits_while_a_model_is_loaded_but_who_wants_it);
+    tcase_add_test(tcase, the_tune_of_bundles_is_known_before_their_schedule_is_used);
     tcase_add_test(tcase, a_share_that_is_interrupted_leaves_nothing_behind);
     tcase_add_test(tcase, a_model_that_one_party_lacks_is_passed_over_and_can_be_removed);
     tcase_add_test(tcase, parties_without_a_model_in_common_are_told_what_each_holds);
