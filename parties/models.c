@@ -1,10 +1,8 @@
-#include "parties/models.h"
+#include "parties/models_load.h"
 
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include <sodium.h>
 
 #define SCHEDULES_KEPT 16 /* of a model, though nobody uses them: anyone who may ask chooses the shapes */
 
@@ -20,10 +18,7 @@ struct compiled {
 enum load_state { LOADING, LOADED, FAILED };
 
 struct loaded {
-    struct party_model model; /* the first member: users hold a pointer to it */
-    struct dealer_weight *dealer;
-    struct static_share *share;
-    struct schedule shape; /* of the weights: any schedule of the model declares the same */
+    struct model_memory in; /* the first member: users hold a pointer to its model */
     struct compiled *compiled;
     enum load_state state;
     enum status status; /* why it failed */
@@ -66,32 +61,6 @@ enum status models_open(struct models **out, struct store *store, int party)
 
 /* ---- closing ---- */
 
-static void free_vector(int64_t *v, size_t n)
-{
-    if (v)
-        sodium_memzero(v, n * sizeof *v);
-    free(v);
-}
-
-static void free_weights(struct loaded *l)
-{
-    for (uint32_t i = 0; i < l->shape.weights; i++) {
-        const size_t n = weight_size(&l->shape.weight[i]);
-        if (l->dealer) {
-            ring_gemm_close(&l->dealer[i].matrix);
-            free_vector(l->dealer[i].vector, n);
-        }
-        if (l->share) {
-            ring_gemm_close(&l->share[i].online);
-            ring_gemm_close(&l->share[i].offline);
-            free_vector(l->share[i].m, n);
-            free_vector(l->share[i].l, n);
-        }
-    }
-    free(l->dealer);
-    free(l->share);
-}
-
 static void free_compiled(struct compiled *c)
 {
     if (c)
@@ -106,9 +75,7 @@ static void free_loaded(struct loaded *l)
         l->compiled = c->next;
         free_compiled(c);
     }
-    free_weights(l);
-    schedule_clear(&l->shape);
-    description_clear(&l->model.description);
+    model_unload(&l->in);
     free(l);
 }
 
@@ -155,152 +122,12 @@ void models_close(struct models **models)
     *models = NULL;
 }
 
-/* ---- loading ---- */
-
-static enum status read_description(struct store_model *from, struct description *out)
-{
-    size_t bytes = 0;
-    enum status status = store_model_size(from, MODEL_ITEM_DESCRIPTION, &bytes);
-    if (status != STATUS_OK)
-        return status;
-    char *text = malloc(bytes + 1);
-    if (!text)
-        return status_fail(STATUS_MEMORY, "out of memory for a model's description");
-    status = store_model_get(from, MODEL_ITEM_DESCRIPTION, text, bytes);
-    text[bytes] = '\0';
-    if (status == STATUS_OK)
-        status = description_read(out, text);
-    free(text);
-    return status;
-}
-
-enum status models_describe(struct store *store, const unsigned char id[MODEL_ID_BYTES],
-                            struct description *out)
-{
-    struct store_model *model = NULL;
-    enum status status = store_model_open(store, id, &model);
-    if (status == STATUS_OK)
-        status = read_description(model, out);
-    store_model_close(&model);
-    return status;
-}
-
-void models_masks(int64_t *out, size_t n, const struct ring_seed *seed,
-                  const unsigned char id[MODEL_ID_BYTES], uint32_t number)
-{
-    struct ring_seed key;
-    ring_stream_key(&key, seed, id, MODEL_ID_BYTES, number, RING_PURPOSE_WEIGHT);
-    ring_stream_masks(out, n, &key, 0);
-    sodium_memzero(&key, sizeof key);
-}
-
-static int64_t *weight_masks(const struct ring_seed *seed, const unsigned char *id, uint32_t number, size_t n)
-{
-    int64_t *l = malloc((n ? n : 1) * sizeof *l);
-    if (l)
-        models_masks(l, n, seed, id, number);
-    return l;
-}
-
-static enum status pack(struct ring_gemm_matrix **out, const struct weight *w, const int64_t *values)
-{
-    return ring_gemm_pack_masked(out, RING_GEMM_AUTO, w->rows, w->cols, values, w->rows, true, false);
-}
-
-/* For the offline phase of an evaluator, where nobody waits: memory counts more. (P0 has no other weights, and room.) */
-static enum status pack_small(struct ring_gemm_matrix **out, const struct weight *w, const int64_t *values)
-{
-    return ring_gemm_pack_masked(out, RING_GEMM_AUTO, w->rows, w->cols, values, w->rows, true, true);
-}
-
-/* P0: l_W1 + l_W2. */
-static enum status load_dealer(struct loaded *l, const struct ring_seed seeds[2], uint32_t i)
-{
-    const struct weight *w = &l->shape.weight[i];
-    const size_t n = weight_size(w);
-    int64_t *l1 = weight_masks(&seeds[0], l->model.id, i, n),
-            *l2 = weight_masks(&seeds[1], l->model.id, i, n);
-    enum status status = STATUS_OK;
-    if (!l1 || !l2)
-        status = status_fail(STATUS_MEMORY, "out of memory for %s", w->name);
-    for (size_t j = 0; status == STATUS_OK && j < n; j++)
-        l1[j] += l2[j];
-    if (status == STATUS_OK && w->kind == WEIGHT_MATRIX)
-        status = pack(&l->dealer[i].matrix, w, l1);
-    if (status == STATUS_OK && w->kind != WEIGHT_MATRIX) {
-        l->dealer[i].vector = l1;
-        l1 = NULL;
-    }
-    free_vector(l1, n);
-    free_vector(l2, n);
-    return status;
-}
-
-/* P_i: online delta m - l, offline -m. |m - l_1| = |W + l_2| and |m| stay below 2^63, unless the owner sent something else. */
-static enum status load_evaluator(struct loaded *l, struct store_model *from, int party,
-                                  const struct ring_seed *seed, uint32_t i)
-{
-    const struct weight *w = &l->shape.weight[i];
-    const size_t n = weight_size(w);
-    int64_t *m = malloc(n * sizeof *m), *mask = weight_masks(seed, l->model.id, i, n);
-    enum status status = m && mask ? STATUS_OK : status_fail(STATUS_MEMORY, "out of memory for %s", w->name);
-    if (status == STATUS_OK)
-        status = store_model_get(from, MODEL_ITEM_WEIGHT + i, m, n * sizeof *m);
-    if (status == STATUS_OK && w->kind == WEIGHT_MATRIX) {
-        for (size_t j = 0; j < n; j++)
-            mask[j] = (int64_t)((party == 1 ? (uint64_t)m[j] : 0) - (uint64_t)mask[j]);
-        status = pack(&l->share[i].online, w, mask);
-        for (size_t j = 0; j < n; j++)
-            m[j] = (int64_t) - (uint64_t)m[j];
-        if (status == STATUS_OK)
-            status = pack_small(&l->share[i].offline, w, m);
-    } else if (status == STATUS_OK) {
-        l->share[i].m = m;
-        l->share[i].l = mask;
-        return STATUS_OK;
-    }
-    free_vector(m, n);
-    free_vector(mask, n);
-    return status;
-}
-
-static enum status load_weights(struct loaded *l, struct store_model *from, int party)
-{
-    struct ring_seed seeds[2];
-    const size_t bytes = party == 0 ? sizeof seeds : sizeof *seeds;
-    enum status status = store_model_get(from, MODEL_ITEM_SEEDS, seeds, bytes);
-    l->dealer = party == 0 ? calloc(l->shape.weights, sizeof *l->dealer) : NULL;
-    l->share = party == 0 ? NULL : calloc(l->shape.weights, sizeof *l->share);
-    if (status == STATUS_OK && !l->dealer && !l->share)
-        status = status_fail(STATUS_MEMORY, "out of memory for %u weights", l->shape.weights);
-    for (uint32_t i = 0; status == STATUS_OK && i < l->shape.weights; i++)
-        status = party == 0 ? load_dealer(l, seeds, i) : load_evaluator(l, from, party, seeds, i);
-    sodium_memzero(seeds, sizeof seeds);
-    l->model.dealer = l->dealer;
-    l->model.share = l->share;
-    return status;
-}
-
-static enum status load(struct models *m, struct loaded *l)
-{
-    struct store_model *from = NULL;
-    enum status status = store_model_open(m->store, l->model.id, &from);
-    if (status == STATUS_OK)
-        status = read_description(from, &l->model.description);
-    if (status == STATUS_OK)
-        status = description_compile(&l->model.description, 2, 1, TUNE_WAN, &l->shape);
-    if (status == STATUS_OK)
-        status = load_weights(l, from, m->party);
-    store_model_close(&from);
-    return status;
-}
-
 /* ---- giving out; under lock, but for models_*: ---- */
 
 static struct loaded *find(const struct models *m, const unsigned char id[MODEL_ID_BYTES])
 {
     struct loaded *l = m->first;
-    while (l && (l->forgotten || memcmp(l->model.id, id, MODEL_ID_BYTES) != 0))
+    while (l && (l->forgotten || memcmp(l->in.model.id, id, MODEL_ID_BYTES) != 0))
         l = l->next;
     return l;
 }
@@ -311,7 +138,7 @@ static struct loaded *add(struct models *m, const unsigned char id[MODEL_ID_BYTE
     struct loaded *l = calloc(1, sizeof *l);
     if (!l)
         return NULL;
-    memcpy(l->model.id, id, MODEL_ID_BYTES);
+    memcpy(l->in.model.id, id, MODEL_ID_BYTES);
     l->users = 1;
     l->next = m->first;
     m->first = l;
@@ -322,7 +149,7 @@ static struct loaded *add(struct models *m, const unsigned char id[MODEL_ID_BYTE
 static enum status load_now(struct models *m, struct loaded *l)
 {
     pthread_mutex_unlock(&m->lock);
-    const enum status status = load(m, l);
+    const enum status status = model_load(&l->in, m->store, m->party);
     pthread_mutex_lock(&m->lock);
     l->state = status == STATUS_OK ? LOADED : FAILED;
     l->status = status;
@@ -358,7 +185,7 @@ enum status models_get(struct models *m, const unsigned char id[MODEL_ID_BYTES],
     }
     pthread_mutex_unlock(&m->lock);
     free_list(gone);
-    *out = status == STATUS_OK ? &l->model : NULL;
+    *out = status == STATUS_OK ? &l->in.model : NULL;
     return status;
 }
 
@@ -382,7 +209,7 @@ const struct party_model *models_forget(struct models *m, const unsigned char id
         l->users++;
     }
     pthread_mutex_unlock(&m->lock);
-    return l ? &l->model : NULL;
+    return l ? &l->in.model : NULL;
 }
 
 bool models_forgotten(struct models *m, const struct party_model *model)
@@ -434,7 +261,7 @@ static enum status compile(struct loaded *l, uint32_t bucket, uint32_t batch, en
                            struct compiled **out)
 {
     struct compiled *c = calloc(1, sizeof *c);
-    enum status status = c ? description_compile(&l->model.description, bucket, batch, tune, &c->schedule)
+    enum status status = c ? description_compile(&l->in.model.description, bucket, batch, tune, &c->schedule)
                            : status_fail(STATUS_MEMORY, "out of memory for a schedule");
     if (status == STATUS_OK) {
         c->of = l;
