@@ -30,6 +30,8 @@
  * byte is taken. */
 #define SCHEDULE_ELEMENTS_MAX ((uint64_t)1 << 30)
 #define SCHEDULE_CELLS_MAX ((uint64_t)1 << 31)
+/* Bytes of what travels or is kept in one piece: what is dealt for a gate, an input, a masked weight. */
+#define SCHEDULE_PIECE_MAX ((uint64_t)256 << 20)
 
 enum gate_kind {
     GATE_INPUT,      /* out = what the client shared */

@@ -204,6 +204,39 @@ static enum status check_lookups(const struct schedule *s)
     return STATUS_OK;
 }
 
+static enum status too_large(const struct schedule *s, const char *name, uint64_t bytes)
+{
+    return status_fail(STATUS_RANGE,
+                       "%s takes %.1f MiB in a batch of %u sequences of %u tokens, %.1f are possible: use a "
+                       "smaller bucket or batch",
+                       name, (double)bytes / (1 << 20), s->batch, s->bucket,
+                       (double)SCHEDULE_PIECE_MAX / (1 << 20));
+}
+
+/* A message that cannot be sent would be noticed in the middle of a bundle otherwise. */
+static enum status check_pieces(const struct schedule *s)
+{
+    for (uint32_t i = 0; i < s->gates; i++) {
+        const struct gate *g = &s->gate[i];
+        const struct tensor *out = &s->tensor[g->out];
+        const uint64_t bytes = (uint64_t)tensor_size(out) * RING_PRODUCT_BYTES;
+        if ((g->kind == GATE_INPUT || gate_walks(g->kind)->product) && bytes > SCHEDULE_PIECE_MAX)
+            return too_large(s, out->name, bytes);
+        if (g->index == SCHEDULE_NONE)
+            continue;
+        const struct lookup *l = &s->lookup[g->index];
+        const uint64_t keys = (uint64_t)l->count * dpf_key_bytes(l->bits);
+        if (keys > SCHEDULE_PIECE_MAX)
+            return too_large(s, out->name, keys);
+    }
+    for (uint32_t i = 0; i < s->weights; i++)
+        if ((uint64_t)weight_size(&s->weight[i]) * sizeof(int64_t) > SCHEDULE_PIECE_MAX)
+            return status_fail(STATUS_RANGE, "%s has %u x %u elements: masked, it is more than %.0f MiB",
+                               s->weight[i].name, s->weight[i].rows, s->weight[i].cols,
+                               (double)SCHEDULE_PIECE_MAX / (1 << 20));
+    return STATUS_OK;
+}
+
 /* ---- the hash ---- */
 
 static void hash_fields(crypto_generichash_state *state, const int64_t *field, size_t fields)
@@ -266,6 +299,8 @@ enum status schedule_finish(struct schedule *s)
         status = check_lookups(s);
     if (status == STATUS_OK)
         status = check_gates(s);
+    if (status == STATUS_OK && schedule_calibrated(s))
+        status = check_pieces(s);
     if (status != STATUS_OK)
         return status;
     find_last_reads(s);

@@ -14,7 +14,6 @@
 #include <sodium.h>
 
 #define TIMEOUT_MS 20000
-#define FRAME_MAX ((size_t)256 << 20)
 
 #ifdef __SANITIZE_THREAD__
 /* Compiled in only for the thread sanitizer: it must not judge libzmq's inner hand-overs, which are atomic
@@ -107,7 +106,7 @@ static enum status copy_options(struct net_hub *hub, const struct net_options *o
     memcpy(hub->public_key, options->public_key, NET_KEY_TEXT);
     memcpy(hub->secret_key, options->secret_key, NET_KEY_TEXT);
     hub->timeout_ms = options->timeout_ms > 0 ? options->timeout_ms : TIMEOUT_MS;
-    hub->frame_max = options->frame_max > 0 ? options->frame_max : FRAME_MAX;
+    hub->frame_max = options->frame_max > 0 ? options->frame_max : NET_FRAME_MAX;
     hub->accept_any_client = options->accept_any_client;
     hub->fast_links = options->fast_links;
     hub->link_rate = options->link_rate;

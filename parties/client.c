@@ -6,7 +6,7 @@
 
 #include <sodium.h>
 
-/* Work at the parties may take minutes (a long bundle, a large model to load); a party that is gone is noticed by the link. */
+/* Work at the parties may take minutes (a large model to load); a party that is gone is noticed by the link. */
 #define PATIENCE 30
 
 double client_seconds(void)
@@ -66,65 +66,6 @@ enum status client_reply(struct client *c, struct net_session *session, int part
 enum status client_number(const struct client *c, const json_t *reply, int party, const char *field, uint64_t *out)
 {
     return message_number(reply, net_hub_peer_name(c->hub, c->party[party]), field, INT64_MAX, out);
-}
-
-/* ---- describe, remove, status ---- */
-
-static enum status describe_at(struct client *c, struct net_session *session, int party, struct description *out,
-                               unsigned char id[MODEL_ID_BYTES])
-{
-    json_t *reply = NULL;
-    const char *text = NULL;
-    enum status status = client_reply(c, session, party, &reply);
-    if (status == STATUS_OK)
-        status = message_text(reply, net_hub_peer_name(c->hub, c->party[party]), "description", &text);
-    if (status == STATUS_OK)
-        status = description_read(out, text);
-    json_decref(reply);
-    if (status != STATUS_OK)
-        return status;
-    status = description_id(out, id);
-    if (status != STATUS_OK)
-        description_clear(out);
-    return status;
-}
-
-enum status client_describe(struct client *c, const char *model, struct description *out,
-                            unsigned char id[MODEL_ID_BYTES])
-{
-    struct net_session *session = NULL;
-    struct description second = {0};
-    unsigned char other[MODEL_ID_BYTES];
-    json_t *request = json_pack("{s:s}", "op", "describe");
-    if (model)
-        json_object_set_new(request, "model", json_string(model));
-    memset(out, 0, sizeof *out);
-    enum status status = client_ask(c, 1u << 1 | 1u << 2, request, &session);
-    if (status == STATUS_OK)
-        status = describe_at(c, session, 1, out, id);
-    if (status == STATUS_OK)
-        status = describe_at(c, session, 2, &second, other);
-    if (status == STATUS_OK && memcmp(id, other, sizeof other) != 0)
-        status = status_fail(STATUS_FOREIGN, "P1 and P2 hold different models: share the model again");
-    description_clear(&second);
-    if (status != STATUS_OK)
-        description_clear(out);
-    net_session_close(&session);
-    return status;
-}
-
-enum status client_remove(struct client *c, const unsigned char id[MODEL_ID_BYTES])
-{
-    struct net_session *session = NULL;
-    enum status status = client_ask(
-        c, 7, json_pack("{s:s, s:o}", "op", "remove", "model", message_hex_new(id, MODEL_ID_BYTES)), &session);
-    for (int i = 0; status == STATUS_OK && i < 3; i++) {
-        json_t *reply = NULL;
-        status = client_reply(c, session, i, &reply);
-        json_decref(reply);
-    }
-    net_session_close(&session);
-    return status;
 }
 
 enum status client_status(struct client *c, enum net_role party, char **json)

@@ -15,8 +15,9 @@ struct client;
 STATUS_MUST_USE enum status client_open(struct client **out, const struct config *config, void *context);
 void client_close(struct client **client);
 
-/* The public description of a model at the parties: by id in hexadecimal or a prefix of it, by name, or (NULL) the one shared
- * last. P1 and P2 must give the same. STATUS_INPUT if there is none: says which there are. */
+/* The public description of a model: by id in hexadecimal or a prefix of it, by name, or (NULL) any; of several the one shared
+ * last that P1 and P2, and P0 if it answers, all hold. STATUS_INPUT if a party holds none; STATUS_FOREIGN if no one model is at
+ * all: says what each holds. */
 STATUS_MUST_USE enum status client_describe(struct client *client, const char *model, struct description *out,
                                             unsigned char id[MODEL_ID_BYTES]);
 
@@ -65,11 +66,16 @@ STATUS_MUST_USE enum status client_share(struct client *client, const struct des
                                          void (*progress)(void *context, uint64_t done, uint64_t count), void *context,
                                          unsigned char id[MODEL_ID_BYTES]);
 
-/* Removes a model, its weights and its bundles, at every party. */
+/* The same for a model that is to be removed: if no one model is at all three, the last one at any. All three must answer. */
+STATUS_MUST_USE enum status client_find(struct client *client, const char *model, struct description *out,
+                                        unsigned char id[MODEL_ID_BYTES]);
+
+/* Removes a model, its weights and its bundles, wherever it is. STATUS_INPUT if no party holds it. */
 STATUS_MUST_USE enum status client_remove(struct client *client, const unsigned char id[MODEL_ID_BYTES]);
 
 /* The status of one party (role P0, P1 or P2) as JSON: {"party", "version", "uptime_s", "models": [{"id", "name"}], "bundles":
- * [{"model", "bucket", "batch", "tune", "ready", "filling", "mark", "bytes"}], "peers": [{"name", "up"}], "requests"}. malloc'ed. */
+ * [{"model", "bucket", "batch", "tune", "ready", "filling", "mark", "bytes"}], "peers": [{"name", "up"}], "requests", "loaded"};
+ * loaded: models in memory. malloc'ed. */
 STATUS_MUST_USE enum status client_status(struct client *client, enum net_role party, char **json);
 
 #endif

@@ -6,8 +6,8 @@
 #include <sodium.h>
 
 #include "parties/client_session.h"
+#include "parties/models.h"
 #include "ring/parameters.h"
-#include "ring/stream.h"
 
 /* ---- bundles ---- */
 
@@ -48,6 +48,8 @@ enum status client_deal(struct client *c, const struct description *d, struct de
     json_t *request = client_shape_request("deal", r->model, &s, r->tune);
     json_object_set_new(request, "count", json_integer((json_int_t)r->count));
     status = client_ask(c, 7, request, &session);
+    if (status == STATUS_OK)
+        net_session_timeout(session, MESSAGE_PATIENCE_MS);
     for (int party = 0; status == STATUS_OK && party < 3; party++)
         status = follow_reports(c, session, party, r, &received[party]);
     r->bytes_p1 = received[1];
@@ -67,22 +69,14 @@ struct sharing {
     struct ring_seed seed[2];
 };
 
-static void weight_masks(const struct sharing *sh, int which, uint32_t number, int64_t *out, size_t n)
-{
-    struct ring_seed key;
-    ring_stream_key(&key, &sh->seed[which], sh->id, MODEL_ID_BYTES, number, RING_PURPOSE_WEIGHT);
-    ring_stream_masks(out, n, &key, 0);
-    sodium_memzero(&key, sizeof key);
-}
-
 /* m = W 2^frac + l_1 + l_2, for P1 and P2. */
 static enum status mask_weight(const struct sharing *sh, const struct weight *w, uint32_t number, const float *values,
                                int64_t *m, int64_t *scratch)
 {
     const size_t n = weight_size(w);
     enum status status = STATUS_OK;
-    weight_masks(sh, 0, number, m, n);
-    weight_masks(sh, 1, number, scratch, n);
+    models_masks(m, n, &sh->seed[0], sh->id, number);
+    models_masks(scratch, n, &sh->seed[1], sh->id, number);
     for (size_t i = 0; status == STATUS_OK && i < n; i++) {
         const double v = ldexp((double)values[i], w->frac);
         if (!(fabs(v) < (double)RING_RANGE))
@@ -155,7 +149,8 @@ static enum status send_seeds(struct sharing *sh)
     return status;
 }
 
-static enum status expect_ready(struct sharing *sh)
+/* One reply of each. */
+static enum status expect_all(struct sharing *sh)
 {
     for (int party = 0; party < 3; party++) {
         json_t *reply = NULL;
@@ -165,6 +160,22 @@ static enum status expect_ready(struct sharing *sh)
             return status;
     }
     return STATUS_OK;
+}
+
+/* Makes the model exist, now that all three have received all of it. */
+static enum status commit(struct sharing *sh)
+{
+    enum status status = expect_all(sh);
+    for (int party = 0; status == STATUS_OK && party < 3; party++)
+        status = message_send(sh->session, sh->client->party[party], NET_CONTROL, json_pack("{s:b}", "commit", 1));
+    return status == STATUS_OK ? expect_all(sh) : status;
+}
+
+/* The parties wait for a long time, but not for what does not come. */
+static void give_up(struct sharing *sh, enum status status)
+{
+    for (int party = 0; sh->session && party < 3; party++)
+        net_send_error(sh->session, sh->client->party[party], status);
 }
 
 enum status client_share(struct client *c, const struct description *d, const struct folded *folded,
@@ -185,6 +196,8 @@ enum status client_share(struct client *c, const struct description *d, const st
         status = client_ask(c, 7, json_pack("{s:s, s:s}", "op", "share", "description", text), &sh.session);
     free(text);
     if (status == STATUS_OK)
+        net_session_timeout(sh.session, MESSAGE_PATIENCE_MS);
+    if (status == STATUS_OK)
         status = expect_id(&sh);
     if (status == STATUS_OK)
         status = send_seeds(&sh);
@@ -194,7 +207,9 @@ enum status client_share(struct client *c, const struct description *d, const st
             progress(context, i + 1, s.weights);
     }
     if (status == STATUS_OK)
-        status = expect_ready(&sh);
+        status = commit(&sh);
+    if (status != STATUS_OK)
+        give_up(&sh, status);
     net_session_close(&sh.session);
     sodium_memzero(&sh, sizeof sh);
     schedule_clear(&s);

@@ -40,7 +40,7 @@ static error_t parse(int key, char *argument, struct argp_state *state)
 static const struct argp_child children[] = {{&command_place_argp, 0, NULL, 0}, {0}};
 
 static const struct argp argp = {
-    options,  parse, NULL, "Removes a model, its shares and its bundles at every party.",
+    options,  parse, NULL, "Removes a model, its shares and its bundles at every party that holds it.",
     children, NULL,  NULL};
 
 int command_remove(int argc, char **argv)
@@ -56,7 +56,7 @@ int command_remove(int argc, char **argv)
         return command_fail(argv[0]);
     status = client_open(&client, &config, NULL);
     if (!status)
-        status = client_describe(client, arguments.name, &description, id);
+        status = client_find(client, arguments.name, &description, id);
     if (!status)
         status = client_remove(client, id);
     if (!status)

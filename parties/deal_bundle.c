@@ -8,6 +8,8 @@
 #include "parties/journal.h"
 #include "ring/pool.h"
 
+_Static_assert(SCHEDULE_PIECE_MAX <= NET_FRAME_MAX, "what a schedule allows can be sent");
+
 /* ---- naming: the serial, and a nonce to which all three contribute ---- */
 
 /* parts: the contributions of P0, P1 and P2, one behind the other. */

@@ -16,6 +16,9 @@
  * Serials must rise at every party alike, so one request at a time deals. If another one waits, P0 says "wait" in place of a
  * name: the evaluators then say "kept" of all they have, and P0 lets the other one go first.
  *
+ * P0 runs ahead of its lines, and a bundle may take long on one of them: the others are silent meanwhile, and waited for
+ * (MESSAGE_PATIENCE_MS).
+ *
  * A party that dies in between leaves bundles that are not ready everywhere: they are burnt when they would be taken. */
 #include <string.h>
 
@@ -369,6 +372,7 @@ enum status job_deal(struct job *job)
     struct pipeline p = {.job = job};
     for (int i = 0; i < WINDOW; i++)
         p.bundle[i].job = job;
+    net_session_timeout(job->session, MESSAGE_PATIENCE_MS);
     enum status status = job_open_schedule(job);
     if (status == STATUS_OK && job->service->party != 0)
         status = memory_check(job->service->config, job->schedule);
@@ -381,5 +385,6 @@ enum status job_deal(struct job *job)
         deal_clear(&p.bundle[i]);
     if (status == STATUS_OK)
         warm_used(job->service->warm, job->model, job->schedule);
+    net_session_timeout(job->session, 0);
     return status == STATUS_OK ? report(job, p.count, true) : status;
 }

@@ -8,7 +8,7 @@
 
 struct listing {
     struct job *job;
-    json_t *array;
+    json_t *array; /* newest last */
     unsigned char newest[MODEL_ID_BYTES];
     bool any;
 };
@@ -19,12 +19,8 @@ static void match_model(void *context, const unsigned char id[STORE_HASH_BYTES])
 {
     struct listing *l = context;
     const char *wanted = json_string_value(json_object_get(l->job->request, "model"));
-    char hex[2 * MODEL_ID_BYTES + 1] = "";
-    json_t *text = message_hex_new(id, MODEL_ID_BYTES);
-    if (json_is_string(text))
-        strcpy(hex, json_string_value(text));
-    json_decref(text);
-    bool match = !wanted || (*wanted && strncmp(hex, wanted, strlen(wanted)) == 0);
+    json_t *hex = message_hex_new(id, MODEL_ID_BYTES);
+    bool match = !wanted || (*wanted && hex && strncmp(json_string_value(hex), wanted, strlen(wanted)) == 0);
     struct description d;
     if (!match && models_describe(l->job->service->store, id, &d) == STATUS_OK) {
         match = strcmp(d.name, wanted) == 0;
@@ -33,46 +29,60 @@ static void match_model(void *context, const unsigned char id[STORE_HASH_BYTES])
     if (match) {
         memcpy(l->newest, id, sizeof l->newest);
         l->any = true;
+        json_array_append(l->array, hex);
     }
+    json_decref(hex);
 }
 
-enum status job_describe(struct job *job)
+static enum status send_description(struct listing *l)
 {
-    struct listing l = {.job = job};
     struct description d;
     char *text = NULL;
-    enum status status = store_model_list(job->service->store, match_model, &l);
-    if (status == STATUS_OK && !l.any) {
-        const char *wanted = json_string_value(json_object_get(job->request, "model"));
-        return status_fail(STATUS_INPUT, wanted ? "%s holds no model \"%.80s\": see trefoil status"
-                                                : "%s holds no model%s: share one with trefoil share",
-                           job->service->config->name, wanted ? wanted : "");
-    }
-    if (status == STATUS_OK)
-        status = models_describe(job->service->store, l.newest, &d);
+    enum status status = models_describe(l->job->service->store, l->newest, &d);
     if (status != STATUS_OK)
         return status;
     status = description_write(&d, &text);
     description_clear(&d);
     if (status == STATUS_OK)
-        status = message_send(job->session, job->client, NET_REPLY, json_pack("{s:s}", "description", text));
+        status = message_send(l->job->session, l->job->client, NET_REPLY,
+                              json_pack("{s:s, s:O}", "description", text, "ids", l->array));
     free(text);
+    return status;
+}
+
+/* The description of the newest that is meant, and the ids of all that are: another party may lack that one. */
+enum status job_describe(struct job *job)
+{
+    struct listing l = {.job = job, .array = json_array()};
+    const char *wanted = json_string_value(json_object_get(job->request, "model"));
+    enum status status = store_model_list(job->service->store, match_model, &l);
+    if (status == STATUS_OK && !l.any)
+        status = status_fail(STATUS_INPUT, wanted ? "%s holds no model \"%.80s\": see trefoil status"
+                                                  : "%s holds no model%s: share one with trefoil share",
+                             job->service->config->name, wanted ? wanted : "");
+    if (status == STATUS_OK)
+        status = send_description(&l);
+    json_decref(l.array);
     return status;
 }
 
 /* ---- remove ---- */
 
+/* That it is not here is an answer: it may be at another party. */
 enum status job_remove(struct job *job)
 {
     unsigned char id[MODEL_ID_BYTES];
     enum status status = message_hex(job->request, job_peer_name(job, job->client), "model", id, sizeof id);
-    if (status == STATUS_OK)
-        status = store_model_remove(job->service->store, id);
     if (status != STATUS_OK)
         return status;
+    status = store_model_remove(job->service->store, id);
+    const bool removed = status == STATUS_OK;
+    if (!removed && status != STATUS_INPUT)
+        return status;
+    const struct party_model *model = models_forget(job->service->models, id);
     warm_forget(job->service->warm, id);
-    models_forget(job->service->models, id);
-    return message_send(job->session, job->client, NET_REPLY, json_pack("{s:b}", "removed", 1));
+    models_done(job->service->models, model);
+    return message_send(job->session, job->client, NET_REPLY, json_pack("{s:b}", "removed", (int)removed));
 }
 
 /* ---- status ---- */
@@ -92,7 +102,7 @@ static void list_bundles(void *context, const struct store_count *c)
 {
     struct listing *l = context;
     enum tune tune;
-    const bool known = models_find_schedule(l->job->service->models, c->schedule, &tune);
+    const bool known = models_tune(l->job->service->models, c->model, c->schedule, c->bucket, c->batch, &tune);
     json_array_append_new(l->array,
                           json_pack("{s:o, s:I, s:I, s:s, s:I, s:I, s:I, s:I}", "model",
                                     message_hex_new(c->model, MODEL_ID_BYTES), "bucket", (json_int_t)c->bucket, "batch",
@@ -127,7 +137,8 @@ enum status job_status(struct job *job)
     const int running = s->running - 1; /* this one not counted */
     pthread_mutex_unlock(&s->lock);
     return message_send(job->session, job->client, NET_REPLY,
-                        json_pack("{s:s, s:s, s:I, s:i, s:o, s:o, s:o}", "party", s->config->name, "version",
-                                  PACKAGE_VERSION, "uptime_s", (json_int_t)(job_seconds() - s->started), "requests", running,
+                        json_pack("{s:s, s:s, s:I, s:i, s:i, s:o, s:o, s:o}", "party", s->config->name, "version",
+                                  PACKAGE_VERSION, "uptime_s", (json_int_t)(job_seconds() - s->started), "requests", running, "loaded",
+                                  (int)models_loaded(s->models),
                                   "models", models.array, "bundles", bundles.array, "peers", list_peers(s)));
 }

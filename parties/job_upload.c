@@ -4,7 +4,12 @@
  *   owner -> P0           both seeds;   -> P_i: seed i
  *   owner -> P1, P2       m_W of each weight, answered one by one
  *   P1 <-> P2             the hash of all they received: both must hold the same m
- *   P0, P1, P2 -> owner   kept
+ *   P0, P1, P2 -> owner   received
+ *   owner -> P0, P1, P2   commit: all three have received all
+ *   P0, P1, P2 -> owner   ready
+ *
+ * Before "commit" a model exists nowhere: a share that is interrupted leaves nothing behind, but in the moment when the commits
+ * are on their way.
  *
  * opens  m_W = W + l_W1 + l_W2 to P1 and P2: each lacks one mask (layers/opening.h says how well that hides). The seeds are
  *        fresh at every upload and the masks are bound to the model's id, which holds the upload's nonce. */
@@ -70,7 +75,8 @@ static enum status receive_weight(struct upload *u, uint32_t number)
     }
     if (status == STATUS_OK)
         status = message_send(job->session, job->client, NET_REPLY, json_pack("{s:I}", "kept", (json_int_t)number));
-    sodium_memzero(m, bytes);
+    if (status == STATUS_OK)
+        sodium_memzero(m, bytes);
     free(m);
     return status;
 }
@@ -95,9 +101,26 @@ static enum status compare_digests(struct upload *u)
     return status;
 }
 
+/* The model is made to exist once the owner knows that all three have it all. */
+static enum status commit(struct upload *u)
+{
+    struct job *job = u->job;
+    json_t *message = NULL;
+    enum status status =
+        message_send(job->session, job->client, NET_REPLY, json_pack("{s:b}", "received", 1));
+    if (status == STATUS_OK)
+        status = message_receive(job->session, job->client, NET_CONTROL, &message);
+    if (status == STATUS_OK && !json_is_true(json_object_get(message, "commit")))
+        status = status_fail(STATUS_PEER, "%s did not say \"commit\" of a model when it was due",
+                             job_peer_name(job, job->client));
+    json_decref(message);
+    return status == STATUS_OK ? store_model_ready(u->kept) : status;
+}
+
 enum status job_upload(struct job *job)
 {
     struct upload u = {.job = job};
+    net_session_timeout(job->session, MESSAGE_PATIENCE_MS);
     crypto_generichash_init(&u.digest, NULL, 0, STORE_HASH_BYTES);
     enum status status = read_request(&u);
     if (status == STATUS_OK)
@@ -109,9 +132,10 @@ enum status job_upload(struct job *job)
             status = compare_digests(&u);
     }
     if (status == STATUS_OK)
-        status = store_model_ready(u.kept);
+        status = commit(&u);
     if (status == STATUS_OK)
         status = message_send(job->session, job->client, NET_REPLY, json_pack("{s:b}", "ready", 1));
+    net_session_timeout(job->session, 0);
     store_model_close(&u.kept);
     schedule_clear(&u.shape);
     description_clear(&u.description);

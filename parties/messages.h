@@ -9,6 +9,10 @@
 
 #define MESSAGE_MAX (4u << 20) /* bytes of the largest text accepted */
 
+/* For sessions that deal or share: a peer may rightly be silent while another one's line is busy with a bundle or a model, or
+ * while others deal first. One that is gone is noticed by the link, and one that failed says so. */
+#define MESSAGE_PATIENCE_MS (6 * 3600 * 1000)
+
 /* Sends and releases message (NULL: out of memory). */
 STATUS_MUST_USE enum status message_send(struct net_session *session, int peer, enum net_kind kind, json_t *message);
 /* An object, for the caller to release. */

@@ -1,36 +1,48 @@
-#include "parties/models.h"
+#include "parties/models_load.h"
 
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <sodium.h>
-
 #define SCHEDULES_KEPT 16 /* of a model, though nobody uses them: anyone who may ask chooses the shapes */
 
 struct compiled {
-    struct schedule schedule;
+    struct schedule schedule; /* the first member: users hold a pointer to it */
+    struct loaded *of;
     enum tune tune;
     unsigned users;
     uint64_t used; /* when last, counted in uses */
     struct compiled *next;
 };
 
+enum load_state { LOADING, LOADED, FAILED };
+
 struct loaded {
-    struct party_model model;
-    struct dealer_weight *dealer;
-    struct static_share *share;
-    struct schedule shape; /* of the weights: any schedule of the model declares the same */
+    struct model_memory in; /* the first member: users hold a pointer to its model */
     struct compiled *compiled;
-    bool forgotten;
+    enum load_state state;
+    enum status status; /* why it failed */
+    char message[512];
+    unsigned users; /* who was given it, those who wait for it, and the users of its schedules */
+    bool forgotten; /* not given out any more; goes with its last user */
     struct loaded *next;
+};
+
+/* The tune of a schedule of which there are bundles, compiled or not. */
+struct known {
+    unsigned char hash[SCHEDULE_HASH_BYTES];
+    bool any; /* one of ours */
+    enum tune tune;
+    struct known *next;
 };
 
 struct models {
     struct store *store;
     int party;
-    pthread_mutex_t lock;
+    pthread_mutex_t lock;   /* the fields below; not held while something is loaded, compiled or wiped */
+    pthread_cond_t settled; /* a model was loaded, or failed */
     struct loaded *first;
+    struct known *known;
     uint64_t uses;
 };
 
@@ -43,35 +55,17 @@ enum status models_open(struct models **out, struct store *store, int party)
     m->store = store;
     m->party = party;
     pthread_mutex_init(&m->lock, NULL);
+    pthread_cond_init(&m->settled, NULL);
     return STATUS_OK;
 }
 
 /* ---- closing ---- */
 
-static void free_vector(int64_t *v, size_t n)
+static void free_compiled(struct compiled *c)
 {
-    if (v)
-        sodium_memzero(v, n * sizeof *v);
-    free(v);
-}
-
-static void free_weights(struct loaded *l)
-{
-    for (uint32_t i = 0; i < l->shape.weights; i++) {
-        const size_t n = weight_size(&l->shape.weight[i]);
-        if (l->dealer) {
-            ring_gemm_close(&l->dealer[i].matrix);
-            free_vector(l->dealer[i].vector, n);
-        }
-        if (l->share) {
-            ring_gemm_close(&l->share[i].online);
-            ring_gemm_close(&l->share[i].offline);
-            free_vector(l->share[i].m, n);
-            free_vector(l->share[i].l, n);
-        }
-    }
-    free(l->dealer);
-    free(l->share);
+    if (c)
+        schedule_clear(&c->schedule);
+    free(c);
 }
 
 static void free_loaded(struct loaded *l)
@@ -79,13 +73,36 @@ static void free_loaded(struct loaded *l)
     while (l->compiled) {
         struct compiled *c = l->compiled;
         l->compiled = c->next;
-        schedule_clear(&c->schedule);
-        free(c);
+        free_compiled(c);
     }
-    free_weights(l);
-    schedule_clear(&l->shape);
-    description_clear(&l->model.description);
+    model_unload(&l->in);
     free(l);
+}
+
+static void free_list(struct loaded *list)
+{
+    while (list) {
+        struct loaded *next = list->next;
+        free_loaded(list);
+        list = next;
+    }
+}
+
+/* Under lock: takes out what nobody uses and nobody will be given. To be freed without the lock: wiping takes its time. */
+static struct loaded *take_unused(struct models *m)
+{
+    struct loaded *gone = NULL;
+    for (struct loaded **at = &m->first; *at;) {
+        struct loaded *l = *at;
+        if (l->users || !l->forgotten) {
+            at = &l->next;
+            continue;
+        }
+        *at = l->next;
+        l->next = gone;
+        gone = l;
+    }
+    return gone;
 }
 
 void models_close(struct models **models)
@@ -93,183 +110,124 @@ void models_close(struct models **models)
     struct models *m = *models;
     if (!m)
         return;
-    while (m->first) {
-        struct loaded *l = m->first;
-        m->first = l->next;
-        free_loaded(l);
+    free_list(m->first);
+    while (m->known) {
+        struct known *k = m->known;
+        m->known = k->next;
+        free(k);
     }
     pthread_mutex_destroy(&m->lock);
+    pthread_cond_destroy(&m->settled);
     free(m);
     *models = NULL;
 }
 
-/* ---- loading ---- */
+/* ---- giving out; under lock, but for models_*: ---- */
 
-static enum status read_description(struct store_model *from, struct description *out)
+static struct loaded *find(const struct models *m, const unsigned char id[MODEL_ID_BYTES])
 {
-    size_t bytes = 0;
-    enum status status = store_model_size(from, MODEL_ITEM_DESCRIPTION, &bytes);
-    if (status != STATUS_OK)
-        return status;
-    char *text = malloc(bytes + 1);
-    if (!text)
-        return status_fail(STATUS_MEMORY, "out of memory for a model's description");
-    status = store_model_get(from, MODEL_ITEM_DESCRIPTION, text, bytes);
-    text[bytes] = '\0';
-    if (status == STATUS_OK)
-        status = description_read(out, text);
-    free(text);
-    return status;
-}
-
-enum status models_describe(struct store *store, const unsigned char id[MODEL_ID_BYTES], struct description *out)
-{
-    struct store_model *model = NULL;
-    enum status status = store_model_open(store, id, &model);
-    if (status == STATUS_OK)
-        status = read_description(model, out);
-    store_model_close(&model);
-    return status;
-}
-
-static int64_t *weight_masks(const struct ring_seed *seed, const unsigned char *id, uint32_t number, size_t n)
-{
-    int64_t *l = malloc((n ? n : 1) * sizeof *l);
-    struct ring_seed key;
-    if (!l)
-        return NULL;
-    ring_stream_key(&key, seed, id, MODEL_ID_BYTES, number, RING_PURPOSE_WEIGHT);
-    ring_stream_masks(l, n, &key, 0);
-    sodium_memzero(&key, sizeof key);
+    struct loaded *l = m->first;
+    while (l && (l->forgotten || memcmp(l->in.model.id, id, MODEL_ID_BYTES) != 0))
+        l = l->next;
     return l;
 }
 
-static enum status pack(struct ring_gemm_matrix **out, const struct weight *w, const int64_t *values)
-{
-    return ring_gemm_pack_masked(out, RING_GEMM_AUTO, w->rows, w->cols, values, w->rows, true, false);
-}
-
-/* For the offline phase of an evaluator, where nobody waits: memory counts more. (P0 has no other weights, and room.) */
-static enum status pack_small(struct ring_gemm_matrix **out, const struct weight *w, const int64_t *values)
-{
-    return ring_gemm_pack_masked(out, RING_GEMM_AUTO, w->rows, w->cols, values, w->rows, true, true);
-}
-
-/* P0: l_W1 + l_W2. */
-static enum status load_dealer(struct loaded *l, const struct ring_seed seeds[2], uint32_t i)
-{
-    const struct weight *w = &l->shape.weight[i];
-    const size_t n = weight_size(w);
-    int64_t *l1 = weight_masks(&seeds[0], l->model.id, i, n), *l2 = weight_masks(&seeds[1], l->model.id, i, n);
-    enum status status = STATUS_OK;
-    if (!l1 || !l2)
-        status = status_fail(STATUS_MEMORY, "out of memory for %s", w->name);
-    for (size_t j = 0; status == STATUS_OK && j < n; j++)
-        l1[j] += l2[j];
-    if (status == STATUS_OK && w->kind == WEIGHT_MATRIX)
-        status = pack(&l->dealer[i].matrix, w, l1);
-    if (status == STATUS_OK && w->kind != WEIGHT_MATRIX) {
-        l->dealer[i].vector = l1;
-        l1 = NULL;
-    }
-    free_vector(l1, n);
-    free_vector(l2, n);
-    return status;
-}
-
-/* P_i: online delta m - l, offline -m. |m - l_1| = |W + l_2| and |m| stay below 2^63, unless the owner sent something else. */
-static enum status load_evaluator(struct loaded *l, struct store_model *from, int party, const struct ring_seed *seed,
-                                  uint32_t i)
-{
-    const struct weight *w = &l->shape.weight[i];
-    const size_t n = weight_size(w);
-    int64_t *m = malloc(n * sizeof *m), *mask = weight_masks(seed, l->model.id, i, n);
-    enum status status = m && mask ? STATUS_OK : status_fail(STATUS_MEMORY, "out of memory for %s", w->name);
-    if (status == STATUS_OK)
-        status = store_model_get(from, MODEL_ITEM_WEIGHT + i, m, n * sizeof *m);
-    if (status == STATUS_OK && w->kind == WEIGHT_MATRIX) {
-        for (size_t j = 0; j < n; j++)
-            mask[j] = (int64_t)((party == 1 ? (uint64_t)m[j] : 0) - (uint64_t)mask[j]);
-        status = pack(&l->share[i].online, w, mask);
-        for (size_t j = 0; j < n; j++)
-            m[j] = (int64_t)-(uint64_t)m[j];
-        if (status == STATUS_OK)
-            status = pack_small(&l->share[i].offline, w, m);
-    } else if (status == STATUS_OK) {
-        l->share[i].m = m;
-        l->share[i].l = mask;
-        return STATUS_OK;
-    }
-    free_vector(m, n);
-    free_vector(mask, n);
-    return status;
-}
-
-static enum status load_weights(struct loaded *l, struct store_model *from, int party)
-{
-    struct ring_seed seeds[2];
-    const size_t bytes = party == 0 ? sizeof seeds : sizeof *seeds;
-    enum status status = store_model_get(from, MODEL_ITEM_SEEDS, seeds, bytes);
-    l->dealer = party == 0 ? calloc(l->shape.weights, sizeof *l->dealer) : NULL;
-    l->share = party == 0 ? NULL : calloc(l->shape.weights, sizeof *l->share);
-    if (status == STATUS_OK && !l->dealer && !l->share)
-        status = status_fail(STATUS_MEMORY, "out of memory for %u weights", l->shape.weights);
-    for (uint32_t i = 0; status == STATUS_OK && i < l->shape.weights; i++)
-        status = party == 0 ? load_dealer(l, seeds, i) : load_evaluator(l, from, party, seeds, i);
-    sodium_memzero(seeds, sizeof seeds);
-    l->model.dealer = l->dealer;
-    l->model.share = l->share;
-    return status;
-}
-
-static enum status load(struct models *m, const unsigned char *id, struct loaded **out)
+/* With its first user, who is to load it. */
+static struct loaded *add(struct models *m, const unsigned char id[MODEL_ID_BYTES])
 {
     struct loaded *l = calloc(1, sizeof *l);
-    struct store_model *from = NULL;
     if (!l)
-        return status_fail(STATUS_MEMORY, "out of memory");
-    memcpy(l->model.id, id, MODEL_ID_BYTES);
-    enum status status = store_model_open(m->store, id, &from);
-    if (status == STATUS_OK)
-        status = read_description(from, &l->model.description);
-    if (status == STATUS_OK)
-        status = description_compile(&l->model.description, 2, 1, TUNE_WAN, &l->shape);
-    if (status == STATUS_OK)
-        status = load_weights(l, from, m->party);
-    store_model_close(&from);
-    if (status != STATUS_OK) {
-        free_loaded(l);
-        return status;
-    }
-    *out = l;
-    return STATUS_OK;
+        return NULL;
+    memcpy(l->in.model.id, id, MODEL_ID_BYTES);
+    l->users = 1;
+    l->next = m->first;
+    m->first = l;
+    return l;
 }
 
-enum status models_get(struct models *m, const unsigned char id[MODEL_ID_BYTES], const struct party_model **out)
+/* Loads, not under lock: others go on meanwhile, and who wants this model waits for it. */
+static enum status load_now(struct models *m, struct loaded *l)
 {
-    enum status status = STATUS_OK;
-    pthread_mutex_lock(&m->lock);
-    struct loaded *l = m->first;
-    while (l && (l->forgotten || memcmp(l->model.id, id, MODEL_ID_BYTES) != 0))
-        l = l->next;
-    if (!l) {
-        status = load(m, id, &l);
-        if (status == STATUS_OK) {
-            l->next = m->first;
-            m->first = l;
-        }
-    }
     pthread_mutex_unlock(&m->lock);
-    *out = status == STATUS_OK ? &l->model : NULL;
+    const enum status status = model_load(&l->in, m->store, m->party);
+    pthread_mutex_lock(&m->lock);
+    l->state = status == STATUS_OK ? LOADED : FAILED;
+    l->status = status;
+    if (status != STATUS_OK)
+        status_copy(l->message, sizeof l->message);
+    l->forgotten |= status != STATUS_OK;
+    pthread_cond_broadcast(&m->settled);
     return status;
 }
 
-void models_forget(struct models *m, const unsigned char id[MODEL_ID_BYTES])
+static enum status wait_loaded(struct models *m, struct loaded *l)
+{
+    l->users++;
+    while (l->state == LOADING)
+        pthread_cond_wait(&m->settled, &m->lock);
+    return l->state == LOADED ? STATUS_OK : status_fail(l->status, "%s", l->message);
+}
+
+enum status models_get(struct models *m, const unsigned char id[MODEL_ID_BYTES],
+                       const struct party_model **out)
+{
+    struct loaded *gone = NULL;
+    enum status status = STATUS_OK;
+    pthread_mutex_lock(&m->lock);
+    struct loaded *l = find(m, id);
+    if (l)
+        status = wait_loaded(m, l);
+    else
+        status = (l = add(m, id)) ? load_now(m, l) : status_fail(STATUS_MEMORY, "out of memory for a model");
+    if (l && status != STATUS_OK) {
+        l->users--;
+        gone = take_unused(m);
+    }
+    pthread_mutex_unlock(&m->lock);
+    free_list(gone);
+    *out = status == STATUS_OK ? &l->in.model : NULL;
+    return status;
+}
+
+void models_done(struct models *m, const struct party_model *model)
+{
+    if (!model)
+        return;
+    pthread_mutex_lock(&m->lock);
+    ((struct loaded *)model)->users--;
+    struct loaded *gone = take_unused(m);
+    pthread_mutex_unlock(&m->lock);
+    free_list(gone);
+}
+
+const struct party_model *models_forget(struct models *m, const unsigned char id[MODEL_ID_BYTES])
 {
     pthread_mutex_lock(&m->lock);
-    for (struct loaded *l = m->first; l; l = l->next)
-        l->forgotten |= memcmp(l->model.id, id, MODEL_ID_BYTES) == 0;
+    struct loaded *l = find(m, id);
+    if (l) {
+        l->forgotten = true;
+        l->users++;
+    }
     pthread_mutex_unlock(&m->lock);
+    return l ? &l->in.model : NULL;
+}
+
+bool models_forgotten(struct models *m, const struct party_model *model)
+{
+    pthread_mutex_lock(&m->lock);
+    const bool forgotten = ((const struct loaded *)model)->forgotten;
+    pthread_mutex_unlock(&m->lock);
+    return forgotten;
+}
+
+uint32_t models_loaded(struct models *m)
+{
+    uint32_t count = 0;
+    pthread_mutex_lock(&m->lock);
+    for (const struct loaded *l = m->first; l; l = l->next)
+        count++;
+    pthread_mutex_unlock(&m->lock);
+    return count;
 }
 
 /* ---- schedules ---- */
@@ -287,52 +245,80 @@ static void trim(struct loaded *l)
             return;
         struct compiled *gone = *oldest;
         *oldest = gone->next;
-        schedule_clear(&gone->schedule);
-        free(gone);
+        free_compiled(gone);
     }
 }
 
-enum status models_schedule(struct models *m, const struct party_model *model, uint32_t bucket, uint32_t batch,
-                            enum tune tune, const struct schedule **out)
+static struct compiled *find_compiled(const struct loaded *l, uint32_t bucket, uint32_t batch, enum tune tune)
 {
-    struct loaded *l = (struct loaded *)model; /* the model is the first member of what is loaded */
-    enum status status = STATUS_OK;
-    pthread_mutex_lock(&m->lock);
     struct compiled *c = l->compiled;
     while (c && (c->schedule.bucket != bucket || c->schedule.batch != batch || c->tune != tune))
         c = c->next;
-    if (!c) {
-        c = calloc(1, sizeof *c);
-        status = c ? description_compile(&model->description, bucket, batch, tune, &c->schedule)
-                   : status_fail(STATUS_MEMORY, "out of memory for a schedule");
-        if (status == STATUS_OK) {
-            c->tune = tune;
-            c->next = l->compiled;
-            l->compiled = c;
-        } else {
-            free(c);
-        }
-    }
+    return c;
+}
+
+static enum status compile(struct loaded *l, uint32_t bucket, uint32_t batch, enum tune tune,
+                           struct compiled **out)
+{
+    struct compiled *c = calloc(1, sizeof *c);
+    enum status status = c ? description_compile(&l->in.model.description, bucket, batch, tune, &c->schedule)
+                           : status_fail(STATUS_MEMORY, "out of memory for a schedule");
     if (status == STATUS_OK) {
+        c->of = l;
+        c->tune = tune;
+    } else {
+        free(c);
+        c = NULL;
+    }
+    *out = c;
+    return status;
+}
+
+enum status models_schedule(struct models *m, const struct party_model *model, uint32_t bucket,
+                            uint32_t batch, enum tune tune, const struct schedule **out)
+{
+    struct loaded *l = (struct loaded *)model;
+    struct compiled *fresh = NULL;
+    enum status status = STATUS_OK;
+    pthread_mutex_lock(&m->lock);
+    struct compiled *c = find_compiled(l, bucket, batch, tune);
+    if (!c) {
+        pthread_mutex_unlock(&m->lock);
+        status = compile(l, bucket, batch, tune, &fresh);
+        pthread_mutex_lock(&m->lock);
+        c = find_compiled(l, bucket, batch, tune); /* another one may have been faster */
+    }
+    if (!c && fresh) {
+        c = fresh;
+        fresh = NULL;
+        c->next = l->compiled;
+        l->compiled = c;
+    }
+    if (c) {
+        status = STATUS_OK;
         c->users++;
+        l->users++;
         c->used = ++m->uses;
         trim(l);
     }
     pthread_mutex_unlock(&m->lock);
-    *out = status == STATUS_OK ? &c->schedule : NULL;
+    free_compiled(fresh);
+    *out = c ? &c->schedule : NULL;
     return status;
 }
 
-/* The schedule is the first member of what is compiled. */
 static void change_users(struct models *m, const struct schedule *schedule, int change)
 {
-    if (!schedule)
+    struct compiled *c = (struct compiled *)schedule;
+    if (!c)
         return;
     pthread_mutex_lock(&m->lock);
-    ((struct compiled *)schedule)->users += (unsigned)change;
-    for (struct loaded *l = m->first; change < 0 && l; l = l->next)
-        trim(l);
+    c->users += (unsigned)change;
+    c->of->users += (unsigned)change;
+    trim(c->of);
+    struct loaded *gone = take_unused(m);
     pthread_mutex_unlock(&m->lock);
+    free_list(gone);
 }
 
 void models_schedule_keep(struct models *m, const struct schedule *schedule)
@@ -345,16 +331,68 @@ void models_schedule_done(struct models *m, const struct schedule *schedule)
     change_users(m, schedule, -1);
 }
 
-bool models_find_schedule(struct models *m, const unsigned char hash[SCHEDULE_HASH_BYTES], enum tune *tune)
+/* ---- for reports ---- */
+
+static const struct known *find_known(const struct models *m, const unsigned char hash[SCHEDULE_HASH_BYTES])
 {
-    bool found = false;
+    const struct known *k = m->known;
+    while (k && memcmp(k->hash, hash, SCHEDULE_HASH_BYTES) != 0)
+        k = k->next;
+    return k;
+}
+
+/* Compiles both and compares; *k stays as it is if neither is it. */
+static void compare_tunes(const struct description *d, uint32_t bucket, uint32_t batch, struct known *k)
+{
+    static const enum tune tunes[] = {TUNE_WAN, TUNE_LAN};
+    for (int i = 0; i < 2 && !k->any; i++) {
+        struct schedule s;
+        if (description_compile(d, bucket, batch, tunes[i], &s) != STATUS_OK)
+            continue;
+        k->any = memcmp(s.hash, k->hash, sizeof k->hash) == 0;
+        k->tune = tunes[i];
+        schedule_clear(&s);
+    }
+}
+
+/* NULL if this party does not hold the model any more. */
+static struct known *find_out(struct models *m, const unsigned char id[MODEL_ID_BYTES],
+                              const unsigned char hash[SCHEDULE_HASH_BYTES], uint32_t bucket, uint32_t batch)
+{
+    struct description d;
+    if (models_describe(m->store, id, &d) != STATUS_OK)
+        return NULL;
+    struct known *k = calloc(1, sizeof *k);
+    if (k) {
+        memcpy(k->hash, hash, sizeof k->hash);
+        compare_tunes(&d, bucket, batch, k);
+    }
+    description_clear(&d);
+    return k;
+}
+
+bool models_tune(struct models *m, const unsigned char id[MODEL_ID_BYTES],
+                 const unsigned char hash[SCHEDULE_HASH_BYTES], uint32_t bucket, uint32_t batch,
+                 enum tune *tune)
+{
+    struct known *fresh = NULL;
     pthread_mutex_lock(&m->lock);
-    for (struct loaded *l = m->first; l && !found; l = l->next)
-        for (struct compiled *c = l->compiled; c && !found; c = c->next)
-            if (memcmp(c->schedule.hash, hash, SCHEDULE_HASH_BYTES) == 0) {
-                *tune = c->tune;
-                found = true;
-            }
+    const struct known *k = find_known(m, hash);
+    if (!k) {
+        pthread_mutex_unlock(&m->lock);
+        fresh = find_out(m, id, hash, bucket, batch);
+        pthread_mutex_lock(&m->lock);
+        k = find_known(m, hash); /* another one may have been faster */
+    }
+    if (!k && fresh) {
+        fresh->next = m->known;
+        k = m->known = fresh;
+        fresh = NULL;
+    }
+    const bool any = k && k->any;
+    if (any)
+        *tune = k->tune;
     pthread_mutex_unlock(&m->lock);
-    return found;
+    free(fresh);
+    return any;
 }

@@ -123,6 +123,7 @@ static void finish_job(struct job *job)
     json_decref(job->request);
     net_session_close(&job->session);
     models_schedule_done(service->models, job->schedule);
+    models_done(service->models, job->model);
     free(job);
     pthread_mutex_lock(&service->lock);
     service->running--;

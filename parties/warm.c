@@ -17,7 +17,7 @@
 struct warm_shape {
     struct warm_shape *next; /* used before this one */
     const struct party_model *model;
-    const struct schedule *schedule; /* referenced */
+    const struct schedule *schedule; /* referenced, and by it the model */
     double used;
     bool settled; /* there was nothing to warm, or it failed: until it is used again */
 };
@@ -400,6 +400,10 @@ void warm_used(struct warm *w, const struct party_model *model, const struct sch
     if (!w)
         return;
     pthread_mutex_lock(&w->lock);
+    if (models_forgotten(w->models, model)) {
+        pthread_mutex_unlock(&w->lock);
+        return;
+    }
     struct warm_shape **at = &w->shapes;
     while (*at && (*at)->schedule != schedule)
         at = &(*at)->next;

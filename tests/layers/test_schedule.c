@@ -153,6 +153,34 @@ START_TEST(what_no_memory_could_hold_is_refused)
 }
 END_TEST
 
+/* 10 bytes an element of a product, 8 of a weight. */
+START_TEST(what_no_message_could_hold_is_refused)
+{
+    const uint32_t most = (uint32_t)(SCHEDULE_PIECE_MAX / RING_PRODUCT_BYTES);
+    struct schedule s = calibrated();
+    gate_input(&s, most, 1, 10, "as much as there may be");
+    s.ranges = s.ranged;
+    ck_ok(schedule_finish(&s));
+    schedule_clear(&s);
+    s = calibrated();
+    gate_input(&s, most + 1, 1, 10, "vast");
+    refused(&s, "vast takes 256.0 MiB in a batch of 1 sequences of 4 tokens");
+    s = calibrated();
+    const struct heads h = {.sequences = 1, .heads = 1, .queries = 6000, .keys = 6000, .width = 1};
+    const uint32_t x = gate_input(&s, 6000, 1, 10, "x");
+    gate_scores(&s, x, x, h, 5, false, 10, "scores");
+    refused(&s, "scores takes 343.3 MiB");
+    s = calibrated();
+    const uint32_t v = gate_square(&s, gate_input(&s, 1u << 21, 1, 10, "x"), 0, 10, "v");
+    gate_index(&s, v, 10, 10, 0, FUNCTION_INVERSE, 0);
+    refused(&s, "v takes");
+    s = calibrated();
+    const uint32_t wide = gate_input(&s, 1, 8192, 10, "x");
+    gate_linear(&s, &(struct linear){wide, SCHEDULE_NONE, 4097, 10}, "weight");
+    refused(&s, "8192 x 4097 elements");
+}
+END_TEST
+
 /* Names are for people; everything else is what the parties agree on. */
 START_TEST(the_hash_covers_what_is_computed_and_no_name)
 {
@@ -187,6 +215,7 @@ int main(void)
     tcase_add_test(tests, operands_of_other_shapes_are_refused);
     tcase_add_test(tests, tables_of_other_sizes_are_refused);
     tcase_add_test(tests, what_no_memory_could_hold_is_refused);
+    tcase_add_test(tests, what_no_message_could_hold_is_refused);
     tcase_add_test(tests, the_hash_covers_what_is_computed_and_no_name);
     suite_add_tcase(suite, tests);
     SRunner *runner = srunner_create(suite);
