@@ -207,6 +207,28 @@ START_TEST(a_run_learns_its_task)
 }
 END_TEST
 
+/* How often a file in the run's folder has a text. */
+static size_t count_in(const char *name, const char *text)
+{
+    char path[FILES_PATH_BYTES], *all;
+    size_t size, times = 0;
+    must(files_join(path, now.run.folder, name));
+    must(files_read(&all, &size, path, 1 << 20));
+    for (const char *at = all; (at = strstr(at, text)) != NULL; at++)
+        times++;
+    free(all);
+    return times;
+}
+
+START_TEST(the_curves_have_a_line_for_the_loss_and_one_for_the_metric)
+{
+    struct distill_outcome out;
+    must(train_again(&out));
+    ck_assert_uint_eq(count_in("curves.svg", "<polyline"), 2);
+    ck_assert_uint_eq(count_in("curves.svg", "<circle"), 3); /* an evaluation in each epoch */
+}
+END_TEST
+
 START_TEST(the_same_seed_gives_the_same_run_twice)
 {
     struct distill_outcome out;
@@ -590,6 +612,7 @@ int main(void)
     tcase_add_checked_fixture(cases, setup, teardown);
     tcase_add_test(cases, the_float_pass_gives_the_reference_logits_of_a_real_student);
     tcase_add_test(cases, a_run_learns_its_task);
+    tcase_add_test(cases, the_curves_have_a_line_for_the_loss_and_one_for_the_metric);
     tcase_add_test(cases, the_same_seed_gives_the_same_run_twice);
     tcase_add_test(cases, a_run_that_was_stopped_goes_on_to_the_same_result);
     tcase_add_test(cases, a_torn_checkpoint_is_passed_over_for_the_one_before_it);
