@@ -309,11 +309,11 @@ static enum status run_phase(struct progress *p)
                                (unsigned long long)p->position.step, phase->name);
     }
     distill_recall_clear(&p->trainer.recall);
-    if (status == STATUS_OK) {
-        p->position.phase++;
-        p->position.step = 0;
-    }
-    return status;
+    if (status != STATUS_OK)
+        return status;
+    p->position.phase++;
+    p->position.step = 0;
+    return p->position.phase < run->phases ? save_checkpoint(p) : STATUS_OK;
 }
 
 /* Finds out whether the folder has a run to go on with, or is free. */
@@ -360,6 +360,8 @@ static enum status start(struct progress *p, struct distill_weights *weights)
         status = distill_log_open(&p->log, run->folder, p->position.log_bytes);
     p->process_since = p->row_since = now();
     p->since = p->process_since - p->position.seconds;
+    if (status == STATUS_OK && p->position.generation == 0) /* from here on a model in the folder is this run's */
+        status = save_checkpoint(p);
     return status;
 }
 

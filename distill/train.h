@@ -5,7 +5,8 @@
  *     config.json, model.safetensors, ...   the best model by the development metric so far
  *     log.tsv, curves.svg                   distill/runlog.h
  *     checkpoint-0, checkpoint-1            while it is not finished
- * A run whose folder has checkpoints goes on from them, to the same result as if it had not stopped. */
+ * The first checkpoint is written before the first step, so a model without one is of another run or a finished
+ * one. A run whose folder has checkpoints goes on from them, to the same result as if it had not stopped. */
 #ifndef TREFOIL_DISTILL_TRAIN_H
 #define TREFOIL_DISTILL_TRAIN_H
 

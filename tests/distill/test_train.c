@@ -3,6 +3,7 @@
 #include <check.h>
 #include <signal.h>
 #include <sys/resource.h>
+#include <sys/wait.h>
 
 #include "distill/adamw.h"
 #include "distill/checkpoint.h"
@@ -37,7 +38,7 @@ struct case_state {
     struct distill_weights weights, teacher;
     struct distill_run run;
     volatile sig_atomic_t stop;
-    int evaluations, stop_at; /* set the flag in this evaluation */
+    int evaluations, stop_at, kill_at; /* set the flag, or die, in this evaluation */
 };
 
 static struct case_state now;
@@ -73,6 +74,8 @@ static double accuracy(const float *logits, const struct distill_batch *set, siz
     s->evaluations++;
     if (s->evaluations == s->stop_at)
         s->stop = 1;
+    if (s->evaluations == s->kill_at)
+        raise(SIGKILL);
     snprintf(text, bytes, "accuracy %zu of %zu", right, set->sequences);
     return (double)right / (double)set->sequences;
 }
@@ -274,10 +277,10 @@ START_TEST(a_torn_checkpoint_is_passed_over_for_the_one_before_it)
     must(train_again(&whole));
     uint64_t first = digest_of_weights();
     keep_folder("torn");
-    now.stop_at = 2; /* the newest of two checkpoints is number 10, at step 48, in checkpoint-0 */
+    now.stop_at = 2; /* the newest of two checkpoints is number 11, at step 48, in checkpoint-1 */
     ck_assert_int_eq(train_again(&resumed), STATUS_STOPPED);
     now.stop_at = -1;
-    tear("checkpoint-0");
+    tear("checkpoint-1");
     must(train_again(&resumed));
     ck_assert(first == digest_of_weights());
 }
@@ -295,6 +298,38 @@ START_TEST(with_no_whole_checkpoint_a_run_says_so)
     ck_assert_ptr_nonnull(strstr(status_message(), "torn"));
     now.run.overwrite = true;
     must(train_again(&out));
+}
+END_TEST
+
+/* Trains in a process of its own, which dies in an evaluation, before the model of that one is kept. */
+static void train_until_killed(int evaluation)
+{
+    int how;
+    pid_t child = fork();
+    ck_assert_int_ge(child, 0);
+    if (child == 0) {
+        struct distill_outcome out;
+        now.evaluations = 0;
+        now.kill_at = evaluation;
+        _exit(distill_train(&out, &now.weights, &now.run));
+    }
+    ck_assert_int_eq(waitpid(child, &how, 0), child);
+    ck_assert(WIFSIGNALED(how) && WTERMSIG(how) == SIGKILL);
+}
+
+START_TEST(a_run_killed_before_its_first_regular_checkpoint_goes_on_to_the_same_result)
+{
+    struct distill_outcome whole, resumed;
+    now.run.checkpoint_steps = 1000;
+    must(train_again(&whole));
+    uint64_t first = digest_of_weights();
+    keep_folder("killed");
+    distill_weights_random(&now.weights, 3);
+    train_until_killed(2); /* the model of the first evaluation is in the folder */
+    must(train_again(&resumed));
+    ck_assert(first == digest_of_weights());
+    ck_assert_double_eq(whole.best, resumed.best);
+    ck_assert_uint_eq(whole.best_step, resumed.best_step);
 }
 END_TEST
 
@@ -522,6 +557,33 @@ START_TEST(a_distillation_stopped_in_its_second_stage_goes_on_to_the_same_result
 }
 END_TEST
 
+START_TEST(a_distillation_killed_in_its_second_stage_does_not_repeat_the_first)
+{
+    struct distill_outcome out;
+    train_teacher();
+    now.run.checkpoint_steps = 1000;
+    make_student(MODEL_QUAD, MODEL_2QUAD, false);
+    must(distill_train(&out, &now.weights, &now.run));
+    uint64_t first = digest_of_weights();
+    keep_folder("killed");
+    make_student(MODEL_QUAD, MODEL_2QUAD, false);
+    train_until_killed(2); /* the first measures what the layers' stage leaves */
+    char *checkpoint;
+    size_t size;
+    struct distill_position at;
+    must(files_read(&checkpoint, &size, folder_path("killed/checkpoint-0"), 1 << 20));
+    memcpy(&at, checkpoint + 21 + DISTILL_FINGERPRINT_BYTES, sizeof at);
+    free(checkpoint);
+    ck_assert(at.generation == 2 && at.phase == 1 && at.step == 0);
+    make_student(MODEL_QUAD, MODEL_2QUAD, false);
+    now.evaluations = 0;
+    must(distill_train(&out, &now.weights, &now.run));
+    ck_assert(first == digest_of_weights());
+    ck_assert_uint_eq(count_in("log.tsv", "\nlayers\t6.0000\t144\t"), 2); /* its last row, and its evaluation */
+    ck_assert_uint_eq(count_in("log.tsv", "\nlogits\t0.0000\t0\t"), 1);
+}
+END_TEST
+
 START_TEST(products_in_bfloat16_are_near_those_in_float)
 {
     static const int shape[][3] = {{70, 65, 33}, {64, 96, 384}, {33, 48, 1000}, {16, 16, 32}};
@@ -617,6 +679,7 @@ int main(void)
     tcase_add_test(cases, a_run_that_was_stopped_goes_on_to_the_same_result);
     tcase_add_test(cases, a_torn_checkpoint_is_passed_over_for_the_one_before_it);
     tcase_add_test(cases, with_no_whole_checkpoint_a_run_says_so);
+    tcase_add_test(cases, a_run_killed_before_its_first_regular_checkpoint_goes_on_to_the_same_result);
     tcase_add_test(cases, a_checkpoint_of_other_options_is_refused);
     tcase_add_test(cases, a_finished_model_is_not_overwritten_unasked);
     tcase_add_test(cases, a_full_disk_leaves_the_last_good_checkpoint);
@@ -628,6 +691,7 @@ int main(void)
     tcase_add_test(cases, a_score_without_a_label_is_the_teachers);
     tcase_add_test(cases, a_first_stage_with_its_teacher_in_memory_goes_on_to_the_same_result);
     tcase_add_test(cases, a_distillation_stopped_in_its_second_stage_goes_on_to_the_same_result);
+    tcase_add_test(cases, a_distillation_killed_in_its_second_stage_does_not_repeat_the_first);
     tcase_add_test(cases, products_in_bfloat16_are_near_those_in_float);
     tcase_add_test(cases, an_epoch_has_every_example_once);
     tcase_add_test(cases, rates_warm_up_and_decay);
