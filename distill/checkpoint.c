@@ -9,7 +9,7 @@
 
 #include "model/files.h"
 
-#define MAGIC "trefoil checkpoint 1\n"
+#define MAGIC "trefoil checkpoint 2\n"
 #define MAGIC_BYTES 21
 #define SLOTS 2
 #define PATH_BYTES FILES_PATH_BYTES

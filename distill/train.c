@@ -14,7 +14,10 @@
 #include "distill/random.h"
 #include "distill/runlog.h"
 #include "distill/train_step.h"
+#include "model/config.h"
 #include "model/files.h"
+
+#define VOCABULARY_BYTES ((size_t)64 << 20)
 
 /* A run in progress. */
 struct progress {
@@ -54,6 +57,33 @@ static void hash_text(crypto_generichash_state *hash, const char *text)
     crypto_generichash_update(hash, (const unsigned char *)text, strlen(text) + 1);
 }
 
+/* Everything config.json and tokenizer_config.json say. */
+static enum status hash_config(crypto_generichash_state *hash, const struct model_config *config,
+                               enum model_precision save)
+{
+    char *text[2] = {model_config_format(config, true, save), model_config_format_tokenizer(config)};
+    enum status status = STATUS_OK;
+    if (text[0] == NULL || text[1] == NULL)
+        status = status_fail(STATUS_MEMORY, "no memory for the text of a config");
+    for (int i = 0; i < 2 && status == STATUS_OK; i++)
+        hash_text(hash, text[i]);
+    free(text[0]);
+    free(text[1]);
+    return status;
+}
+
+static enum status hash_file(crypto_generichash_state *hash, const char *path)
+{
+    char *text;
+    size_t size;
+    enum status status = files_read(&text, &size, path, VOCABULARY_BYTES);
+    if (status != STATUS_OK)
+        return status;
+    crypto_generichash_update(hash, (const void *)text, size);
+    free(text);
+    return STATUS_OK;
+}
+
 static void hash_set(crypto_generichash_state *hash, const struct distill_batch *set)
 {
     crypto_generichash_update(hash, (const void *)set->start, (set->sequences + 1) * sizeof *set->start);
@@ -62,19 +92,36 @@ static void hash_set(crypto_generichash_state *hash, const struct distill_batch 
     crypto_generichash_update(hash, (const void *)set->label, set->sequences * sizeof *set->label);
 }
 
-/* What must be equal for a checkpoint to belong to this run: options, data, first weights and teacher. */
-static void make_fingerprint(struct progress *p, const struct distill_weights *weights)
+static enum status hash_models(crypto_generichash_state *hash, const struct distill_run *run,
+                               const struct distill_weights *weights)
+{
+    const struct distill_weights *model[2] = {weights, run->teacher};
+    enum status status = run->vocabulary != NULL ? hash_file(hash, run->vocabulary) : STATUS_OK;
+    for (int i = 0; i < 2 && status == STATUS_OK; i++)
+        if (model[i] != NULL) {
+            status = hash_config(hash, &model[i]->config, run->save);
+            crypto_generichash_update(hash, (const void *)model[i]->value, model[i]->count * sizeof(float));
+        }
+    return status;
+}
+
+/* What must be equal for a checkpoint to belong to this run: options, task, data, first weights and teacher with their
+ * configs, vocabulary. The number of threads stands in the checkpoint by itself. */
+static enum status make_fingerprint(struct progress *p, const struct distill_weights *weights)
 {
     const struct distill_run *run = p->run;
     crypto_generichash_state hash;
     char text[512];
     crypto_generichash_init(&hash, NULL, 0, DISTILL_FINGERPRINT_BYTES);
     snprintf(text, sizeof text,
-             "seed %llu decay %.17g clip %.17g c %.17g quad %.17g evaluations %zu log %zu phases %zu count %zu %d %d %d %d %zu",
-             (unsigned long long)run->seed, run->decay, run->clip, run->rate_c, run->rate_quad, run->evaluations, run->log_steps,
-             run->phases, weights->count, (int)weights->config.activation, (int)weights->config.attention,
-             (int)run->half, (int)(run->phase[0].objective == DISTILL_LAYERS && distill_trainer_keeps_teacher(run)), run->unlabelled);
+             "seed %llu decay %.17g clip %.17g c %.17g quad %.17g evaluations %zu log %zu phases %zu %d %d %zu",
+             (unsigned long long)run->seed, run->decay, run->clip, run->rate_c, run->rate_quad,
+             run->evaluations, run->log_steps, run->phases, (int)run->half,
+             (int)(run->phase[0].objective == DISTILL_LAYERS && distill_trainer_keeps_teacher(run)),
+             run->unlabelled);
     hash_text(&hash, text);
+    hash_text(&hash, run->title);
+    hash_text(&hash, run->metric);
     for (size_t i = 0; i < run->phases; i++) {
         const struct distill_phase *phase = &run->phase[i];
         snprintf(text, sizeof text,
@@ -86,16 +133,15 @@ static void make_fingerprint(struct progress *p, const struct distill_weights *w
     }
     hash_set(&hash, run->train);
     hash_set(&hash, run->dev);
-    crypto_generichash_update(&hash, (const void *)weights->value, weights->count * sizeof(float));
-    if (run->teacher != NULL)
-        crypto_generichash_update(&hash, (const void *)run->teacher->value,
-                                  run->teacher->count * sizeof(float));
+    enum status status = hash_models(&hash, run, weights);
     crypto_generichash_final(&hash, p->fingerprint, sizeof p->fingerprint);
+    return status;
 }
 
 static enum status save_checkpoint(struct progress *p)
 {
     p->position.seconds = now() - p->since;
+    p->position.threads = (uint64_t)distill_threads();
     enum status status = distill_log_bytes(&p->log, &p->position.log_bytes);
     if (status == STATUS_OK)
         status = distill_checkpoint_write(p->run->folder, &p->position, p->fingerprint, p->trainer.weights,
@@ -329,6 +375,12 @@ static enum status resume(struct progress *p, struct distill_weights *weights)
         return STATUS_OK;
     }
     status = distill_checkpoint_read(run->folder, &p->position, p->fingerprint, weights, &p->trainer.adamw);
+    if (status == STATUS_OK && p->position.threads != (uint64_t)distill_threads())
+        return status_fail(STATUS_FOREIGN,
+                           "%s: the checkpoints are of a run with %llu threads, and %d would add up in another order, to another "
+                           "result: go on with --threads %llu, or start over with --overwrite",
+                           run->folder, (unsigned long long)p->position.threads, distill_threads(),
+                           (unsigned long long)p->position.threads);
     if (status == STATUS_OK) {
         fprintf(stderr, "going on from step %llu of phase %s\n", (unsigned long long)p->position.step,
                 p->position.phase < run->phases ? run->phase[p->position.phase].name : "end");
@@ -348,8 +400,9 @@ static enum status start(struct progress *p, struct distill_weights *weights)
     const struct distill_run *run = p->run;
     if (run->half && !distill_half_available())
         return status_fail(STATUS_INPUT, "--precision bf16: this processor has neither AMX-BF16 nor AVX512-BF16; use float");
-    make_fingerprint(p, weights);
-    enum status status = distill_trainer_init(&p->trainer, run, weights);
+    enum status status = make_fingerprint(p, weights);
+    if (status == STATUS_OK)
+        status = distill_trainer_init(&p->trainer, run, weights);
     if (status != STATUS_OK)
         return status;
     p->dev_logits = calloc(run->dev->sequences * weights->config.labels, sizeof(float));

@@ -333,14 +333,46 @@ START_TEST(a_run_killed_before_its_first_regular_checkpoint_goes_on_to_the_same_
 }
 END_TEST
 
+static void change(int what)
+{
+    switch (what) {
+    case 0:
+        now.run.phase[0].rate.peak *= 2;
+        break;
+    case 1:
+        now.weights.config.softmax_c = 4;
+        break;
+    case 2:
+        now.weights.config.layer_norm_eps = 1e-5f;
+        break;
+    case 3:
+        strcpy(now.weights.config.label[0], "nay");
+        break;
+    case 4:
+        now.run.metric = "F1";
+        break;
+    case 5:
+        folder_write_text("vocab.txt", "a\nc\n");
+        break;
+    default:
+        distill_threads_set(2);
+    }
+}
+
 START_TEST(a_checkpoint_of_other_options_is_refused)
 {
     struct distill_outcome out;
+    char vocabulary[FILES_PATH_BYTES];
+    snprintf(vocabulary, sizeof vocabulary, "%s", folder_path("vocab.txt"));
+    folder_write_text("vocab.txt", "a\nb\n");
+    now.run.vocabulary = vocabulary;
+    now.weights.config.attention = MODEL_2QUAD;
     now.stop_at = 1;
     ck_assert_int_eq(train_again(&out), STATUS_STOPPED);
     now.stop_at = -1;
-    now.run.phase[0].rate.peak *= 2;
-    ck_assert_int_eq(train_again(&out), STATUS_FOREIGN);
+    change(_i);
+    ck_assert_msg(train_again(&out) == STATUS_FOREIGN, "change %d is not seen", _i);
+    ck_assert(_i < 6 || strstr(status_message(), "--threads 1") != NULL);
 }
 END_TEST
 
@@ -680,7 +712,7 @@ int main(void)
     tcase_add_test(cases, a_torn_checkpoint_is_passed_over_for_the_one_before_it);
     tcase_add_test(cases, with_no_whole_checkpoint_a_run_says_so);
     tcase_add_test(cases, a_run_killed_before_its_first_regular_checkpoint_goes_on_to_the_same_result);
-    tcase_add_test(cases, a_checkpoint_of_other_options_is_refused);
+    tcase_add_loop_test(cases, a_checkpoint_of_other_options_is_refused, 0, 7);
     tcase_add_test(cases, a_finished_model_is_not_overwritten_unasked);
     tcase_add_test(cases, a_full_disk_leaves_the_last_good_checkpoint);
     tcase_add_test(cases, a_loss_that_is_no_number_stops_the_run_and_names_the_step);
