@@ -71,12 +71,12 @@ enum status distill_job_open(struct distill_job *job, const struct distill_optio
                              tokenizer_count(job->tokenizer), config->vocabulary);
     if (status == STATUS_OK)
         status = distill_data_read(&job->train, config, job->task, options->train, job->tokenizer,
-                                   options->length);
+                                   options->length, false);
     for (size_t i = 0; i < options->unlabelled_files && status == STATUS_OK; i++)
         status = add_unlabelled(job, options->unlabelled[i], options->length);
     if (status == STATUS_OK)
-        status =
-            distill_data_read(&job->dev, config, job->task, options->dev, job->tokenizer, options->length);
+        status = distill_data_read(&job->dev, config, job->task, options->dev, job->tokenizer,
+                                   options->length, job->train.named);
     if (status == STATUS_OK) {
         tell(options, "train", &job->train);
         tell(options, "dev", &job->dev);

@@ -232,7 +232,7 @@ static enum status evaluate(struct progress *p, const struct distill_phase *phas
     } else {
         status = distill_predict(p->dev_logits, p->trainer.weights, run->dev);
         if (status == STATUS_OK)
-            row.dev = run->measure(p->dev_logits, run->dev, p->trainer.weights->config.labels,
+            row.dev = run->measure(p->dev_logits, run->dev, &p->trainer.weights->config,
                                    run->measure_context, text, sizeof text);
     }
     if (status == STATUS_OK)

@@ -38,10 +38,10 @@ struct distill_phase {
     double gold;      /* stage 2: share of the task's own loss (regression: of the gold score) */
 };
 
-/* The development metric of predictions: logits[sequences][labels] in the order of the set. Higher is better.
- * text: a line for the user. */
-typedef double distill_measure(const float *logits, const struct distill_batch *set, size_t labels,
-                               void *context, char *text, size_t text_bytes);
+/* The development metric of predictions: logits[sequences][config->labels] in the order of the set. Higher is
+ * better. text: a line for the user. */
+typedef double distill_measure(const float *logits, const struct distill_batch *set,
+                               const struct model_config *config, void *context, char *text, size_t text_bytes);
 
 struct distill_run {
     const char *folder, *title, *metric;

@@ -85,9 +85,12 @@ static void write_data(const char *name, size_t rows)
     write_text(name, text);
 }
 
+static const char *task;
+
 static void setup(void)
 {
     folder_setup();
+    task = "sst-2";
     must(files_make_folder(kept("base")));
     write_encoder("base", "bright", false);
     write_data("train.tsv", 120);
@@ -96,7 +99,7 @@ static void setup(void)
 
 static int finetune(const char *model, const char *train, const char *dev, const char *out)
 {
-    const char *argv[] = {"finetune",  "--model", kept(model), "--task",  "sst-2",   "--train",
+    const char *argv[] = {"finetune",  "--model", kept(model), "--task",  task,      "--train",
                           kept(train), "--dev",   kept(dev),   "--out",   kept(out), "--epochs",
                           "6",         "--rate",  "5e-3",      "--batch", "8",       "--length",
                           "16",        "--quiet", "--threads", "1",       NULL};
@@ -210,6 +213,34 @@ START_TEST(a_label_the_task_does_not_have_is_named)
 }
 END_TEST
 
+START_TEST(a_label_of_the_development_file_that_the_training_file_lacks_is_named_with_its_line)
+{
+    static const char *const dev[] = {"sentence\tlabel\nthe film\tspam\na plot\teggs\n",
+                                      "sentence\tlabel\n\nthe film\tgood\na plot\tbad\n",
+                                      "sentence\tlabel\n\nthe film\t0\na plot\t1\n"};
+    task = "tsv";
+    write_text("own.tsv", "sentence\tlabel\na good film\tham\na bad film\tspam\n");
+    for (size_t i = 0; i < sizeof dev / sizeof *dev; i++) {
+        write_text("other.tsv", dev[i]);
+        ck_assert_int_eq(finetune("base", "own.tsv", "other.tsv", "teacher"), 1);
+        message_has("other.tsv: line 3");
+        message_has("none of the training file's");
+    }
+    write_text("other.tsv", "sentence\tlabel\nthe film\tspam\n"); /* some of them are enough */
+    ck_assert_msg(finetune("base", "own.tsv", "other.tsv", "teacher") == 0, "%s", status_message());
+}
+END_TEST
+
+START_TEST(a_table_of_a_single_class_is_refused)
+{
+    task = "tsv";
+    write_text("own.tsv", "sentence\tlabel\na good film\tgood\na fine film\tgood\n");
+    ck_assert_int_eq(finetune("base", "own.tsv", "own.tsv", "teacher"), 1);
+    message_has("own.tsv");
+    message_has("at least two");
+}
+END_TEST
+
 START_TEST(a_file_without_examples_is_refused)
 {
     write_text("empty.tsv", "");
@@ -252,6 +283,8 @@ int main(void)
     tcase_add_test(cases, texts_without_labels_are_learned_from);
     tcase_add_test(cases, a_student_in_half_precision_takes_half_the_room);
     tcase_add_test(cases, a_label_the_task_does_not_have_is_named);
+    tcase_add_test(cases, a_label_of_the_development_file_that_the_training_file_lacks_is_named_with_its_line);
+    tcase_add_test(cases, a_table_of_a_single_class_is_refused);
     tcase_add_test(cases, a_file_without_examples_is_refused);
     tcase_add_test(cases, a_teacher_with_another_vocabulary_is_refused);
     tcase_add_test(cases, a_teacher_without_a_classifier_is_refused);

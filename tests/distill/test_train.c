@@ -64,11 +64,11 @@ static void make_set(struct distill_batch *set, size_t n, uint64_t key)
     }
 }
 
-static double accuracy(const float *logits, const struct distill_batch *set, size_t labels, void *context,
-                       char *text, size_t bytes)
+static double accuracy(const float *logits, const struct distill_batch *set, const struct model_config *config,
+                       void *context, char *text, size_t bytes)
 {
     struct case_state *s = context;
-    size_t right = 0;
+    size_t right = 0, labels = config->labels;
     for (size_t i = 0; i < set->sequences; i++)
         right += (logits[i * labels + 1] > logits[i * labels]) == (set->label[i] > 0);
     s->evaluations++;
