@@ -52,6 +52,19 @@ static uint64_t steps_of(const struct progress *p, const struct distill_phase *p
     return (uint64_t)llround(phase->epochs * (double)steps_per_epoch(p, phase));
 }
 
+/* A phase that makes no step would end in success without a model. */
+static enum status check_steps(const struct progress *p)
+{
+    for (size_t i = 0; i < p->run->phases; i++) {
+        const struct distill_phase *phase = &p->run->phase[i];
+        if (steps_of(p, phase) == 0)
+            return status_fail(STATUS_INPUT,
+                               "phase %s: %g epochs of %zu steps each are not one step; more epochs are needed",
+                               phase->name, phase->epochs, steps_per_epoch(p, phase));
+    }
+    return STATUS_OK;
+}
+
 static void hash_text(crypto_generichash_state *hash, const char *text)
 {
     crypto_generichash_update(hash, (const unsigned char *)text, strlen(text) + 1);
@@ -403,6 +416,8 @@ static enum status start(struct progress *p, struct distill_weights *weights)
     enum status status = make_fingerprint(p, weights);
     if (status == STATUS_OK)
         status = distill_trainer_init(&p->trainer, run, weights);
+    if (status == STATUS_OK)
+        status = check_steps(p);
     if (status != STATUS_OK)
         return status;
     p->dev_logits = calloc(run->dev->sequences * weights->config.labels, sizeof(float));
