@@ -395,6 +395,9 @@ START_TEST(a_full_disk_leaves_the_last_good_checkpoint)
     (void)out;
     must(files_make_folder(now.run.folder));
     must(distill_adamw_init(&adamw, &now.weights));
+    ck_assert_int_ne(
+        distill_checkpoint_write("/dev/null/none", &position, fingerprint, &now.weights, &adamw), STATUS_OK);
+    ck_assert_ptr_nonnull(strstr(status_message(), "there is none before it"));
     must(distill_checkpoint_write(now.run.folder, &position, fingerprint, &now.weights, &adamw));
     struct rlimit limit = {8192, RLIM_INFINITY}; /* stands in for the disk's end */
     signal(SIGXFSZ, SIG_IGN);
@@ -404,6 +407,7 @@ START_TEST(a_full_disk_leaves_the_last_good_checkpoint)
         ck_assert_int_ne(
             distill_checkpoint_write(now.run.folder, &position, fingerprint, &now.weights, &adamw),
             STATUS_OK);
+    ck_assert_ptr_nonnull(strstr(status_message(), "the one before it is kept"));
     limit.rlim_cur = RLIM_INFINITY;
     setrlimit(RLIMIT_FSIZE, &limit);
     must(distill_checkpoint_read(now.run.folder, &found, fingerprint, &now.weights, &adamw));
@@ -540,7 +544,7 @@ START_TEST(examples_without_labels_are_for_the_second_stage)
         now.train.label[i] = NAN;
     now.run.unlabelled = EXAMPLES / 2;
     now.run.teacher_bytes = 1 << 20;
-    now.run.phase[0].epochs = now.run.phase[1].epochs = 3;
+    now.run.phase[0].epochs = now.run.phase[1].epochs = 6;
     now.run.phase[1].gold = 0.5; /* the loss stays a number */
     make_student(MODEL_QUAD, MODEL_2QUAD, false);
     must(distill_train(&out, &now.weights, &now.run));
@@ -548,8 +552,8 @@ START_TEST(examples_without_labels_are_for_the_second_stage)
     char *log;
     size_t size;
     must(files_read(&log, &size, folder_path("student/log.tsv"), 1 << 20));
-    ck_assert_ptr_nonnull(strstr(log, "\nlayers\t3.0000\t36\t"));
-    ck_assert_ptr_nonnull(strstr(log, "\nlogits\t3.0000\t72\t"));
+    ck_assert_ptr_nonnull(strstr(log, "\nlayers\t6.0000\t72\t"));
+    ck_assert_ptr_nonnull(strstr(log, "\nlogits\t6.0000\t144\t"));
     free(log);
 }
 END_TEST
@@ -658,6 +662,84 @@ START_TEST(an_epoch_has_every_example_once)
 }
 END_TEST
 
+/* The batches of an epoch, whatever their order: a sum over them of something of each one's set of examples. */
+static uint64_t digest_of_batches(size_t size, uint64_t key)
+{
+    uint32_t order[EXAMPLES];
+    uint64_t digest = 0;
+    distill_order_make(order, &now.train, size, key);
+    for (size_t first = 0; first < EXAMPLES; first += size) {
+        uint64_t members = 0;
+        for (size_t i = first; i < first + size && i < EXAMPLES; i++)
+            members += distill_random_key(1, order[i]);
+        digest += distill_random_key(2, members);
+    }
+    return digest;
+}
+
+START_TEST(batches_of_a_small_set_differ_between_epochs)
+{
+    for (size_t size = 4; size <= 64; size *= 2) {
+        ck_assert(digest_of_batches(size, 5) == digest_of_batches(size, 5));
+        ck_assert(digest_of_batches(size, 5) != digest_of_batches(size, 6));
+    }
+}
+END_TEST
+
+START_TEST(equal_lengths_meet_others_in_every_epoch)
+{
+    struct distill_batch set;
+    uint32_t order[2][12], id[2] = {1, 2};
+    distill_batch_init(&set);
+    for (size_t i = 0; i < 12; i++)
+        must(distill_batch_add(&set, id, NULL, 2, 0));
+    for (uint64_t i = 0; i < 2; i++)
+        distill_order_make(order[i], &set, 12, i); /* one pool of a single batch */
+    ck_assert_int_ne(memcmp(order[0], order[1], sizeof order[0]), 0);
+    distill_batch_clear(&set);
+}
+END_TEST
+
+START_TEST(a_phase_without_a_step_is_refused)
+{
+    struct distill_outcome out;
+    now.run.phase[0].epochs = 0.01;
+    ck_assert_int_eq(train_again(&out), STATUS_INPUT);
+    ck_assert_ptr_nonnull(strstr(status_message(), "phase task: 0.01 epochs of 24 steps"));
+}
+END_TEST
+
+START_TEST(decay_acts_on_matrices_whatever_their_rows)
+{
+    struct model_config config = teacher_config;
+    struct distill_weights weights;
+    config.labels = 1;
+    config.activation = MODEL_QUAD;
+    config.attention = MODEL_2QUAD;
+    config.learned_c = config.learned_quad = true;
+    must(distill_weights_allocate(&weights, &config));
+    size_t decaying = 0;
+    for (size_t i = 0; i < weights.tensors; i++) {
+        decaying += weights.tensor[i].decay;
+        if (strcmp(weights.tensor[i].name, "classifier.weight") == 0)
+            ck_assert(weights.tensor[i].decay);
+    }
+    ck_assert_uint_eq(decaying, 6 * config.layers + 2);
+    distill_weights_clear(&weights);
+}
+END_TEST
+
+START_TEST(the_norm_of_a_huge_gradient_is_a_number)
+{
+    struct distill_trainer trainer;
+    must(distill_trainer_init(&trainer, &now.run, &now.weights));
+    trainer.gradients.value[now.weights.count - 1] = 1e30f;
+    double norm = distill_adamw_step(&trainer.adamw, &now.weights, &trainer.gradients, 1e-3);
+    ck_assert_double_eq_tol(norm / 1e30, 1, 1e-6);
+    distill_trainer_clear(&trainer);
+}
+END_TEST
+
 /* The first step of Adam is as long as the rate, whatever the gradient. */
 START_TEST(learned_coefficients_have_rates_of_their_own)
 {
@@ -726,6 +808,11 @@ int main(void)
     tcase_add_test(cases, a_distillation_killed_in_its_second_stage_does_not_repeat_the_first);
     tcase_add_test(cases, products_in_bfloat16_are_near_those_in_float);
     tcase_add_test(cases, an_epoch_has_every_example_once);
+    tcase_add_test(cases, batches_of_a_small_set_differ_between_epochs);
+    tcase_add_test(cases, equal_lengths_meet_others_in_every_epoch);
+    tcase_add_test(cases, a_phase_without_a_step_is_refused);
+    tcase_add_test(cases, decay_acts_on_matrices_whatever_their_rows);
+    tcase_add_test(cases, the_norm_of_a_huge_gradient_is_a_number);
     tcase_add_test(cases, rates_warm_up_and_decay);
     tcase_add_test(cases, learned_coefficients_have_rates_of_their_own);
     suite_add_tcase(suite, cases);
