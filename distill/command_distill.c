@@ -289,7 +289,11 @@ static enum status run(struct command *c)
     struct model model;
     struct distill_job job = {0};
     struct distill_weights teacher = {0}, student = {0};
-    enum status status = model_read(&model, c->teacher);
+    enum status status = distill_job_apart(&c->common, "--teacher", c->teacher);
+    if (status == STATUS_OK && strcmp(c->from, "teacher") != 0 && strcmp(c->from, "scratch") != 0)
+        status = distill_job_apart(&c->common, "--from", c->from);
+    if (status == STATUS_OK)
+        status = model_read(&model, c->teacher);
     if (status != STATUS_OK)
         return status;
     struct model_config config = model.config;
@@ -338,6 +342,7 @@ int command_distill(int argc, char **argv)
                    .objective = DISTILL_LAYERS,
                    .epochs = 10,
                    .rate = {.peak = 1e-4},
+                   .rate_option = "--rate-1",
                    .embedding = 1,
                    .hidden = 1,
                    .score = 0.02,
@@ -347,6 +352,7 @@ int command_distill(int argc, char **argv)
                    .objective = DISTILL_LOGITS,
                    .epochs = 3,
                    .rate = {.peak = 2e-5},
+                   .rate_option = "--rate-2",
                    .dropout = 0.1,
                    .spread = 0.01,
                    .spread_limit = 8,

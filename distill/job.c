@@ -2,6 +2,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "distill/gemm.h"
 #include "distill/options.h"
@@ -82,6 +83,15 @@ enum status distill_job_open(struct distill_job *job, const struct distill_optio
         tell(options, "dev", &job->dev);
     }
     return status;
+}
+
+enum status distill_job_apart(const struct distill_options *options, const char *option, const char *folder)
+{
+    struct stat in, out;
+    if (stat(folder, &in) != 0 || stat(options->out, &out) != 0 || in.st_dev != out.st_dev ||
+        in.st_ino != out.st_ino)
+        return STATUS_OK;
+    return status_fail(STATUS_INPUT, "--out and %s are the same folder, %s: name another --out", option, folder);
 }
 
 enum status distill_job_run(struct distill_job *job, struct distill_options *options,

@@ -1,9 +1,11 @@
 #include "distill/train.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -33,6 +35,7 @@ struct progress {
     uint64_t process_tokens; /* trained on by this process */
     uint64_t order_epoch;    /* the epoch that trainer.order is of, plus 1; 0: none */
     double process_since;
+    int lock; /* the folder, open and locked; -1: not yet */
 };
 
 static double now(void)
@@ -287,13 +290,13 @@ static enum status one_step(struct progress *p, const struct distill_phase *phas
         distill_random_key(key, (1ull << 32) + at->step),
         distill_rate_at(&phase->rate, at->step, steps_of(p, phase)), report);
     if (status != STATUS_OK) {
-        char where[64] = "no checkpoint yet";
-        if (at->generation > 0)
-            snprintf(where, sizeof where, "checkpoint %llu", (unsigned long long)at->generation);
-        return status_prefix(
-            status,
-            "phase %s, step %llu (kept: the best model so far, %s; a smaller --rate helps): ", phase->name,
-            (unsigned long long)at->step, where);
+        char advice[128] = "";
+        if (status == STATUS_RANGE)
+            snprintf(advice, sizeof advice, "; a smaller %s helps, with --overwrite or another --out",
+                     phase->rate_option != NULL ? phase->rate_option : "learning rate");
+        return status_prefix(status, "phase %s, step %llu (kept: %scheckpoint %llu%s): ", phase->name,
+                             (unsigned long long)at->step, at->have_best ? "the best model so far, " : "",
+                             (unsigned long long)at->generation, advice);
     }
     at->step++;
     at->tokens += p->trainer.batch.tokens;
@@ -375,18 +378,46 @@ static enum status run_phase(struct progress *p)
     return p->position.phase < run->phases ? save_checkpoint(p) : STATUS_OK;
 }
 
+/* Two processes in a folder would write each other's files. A file system without locks is taken as it is. */
+static enum status lock_folder(struct progress *p)
+{
+    const char *folder = p->run->folder;
+    p->lock = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (p->lock < 0)
+        return status_fail(STATUS_IO, "%s: cannot open the folder: %s", folder, strerror(errno));
+    if (flock(p->lock, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
+        return status_fail(STATUS_STATE,
+                           "%s: another process trains in this folder: wait for it, or name another --out", folder);
+    return STATUS_OK;
+}
+
+/* Takes away what an earlier run left, its checkpoints first: a model alone is never gone on with. */
+static enum status clear_folder(const char *folder)
+{
+    static const char *const names[] = {"config.json", "model.safetensors", "curves.svg", "log.tsv"};
+    char path[FILES_PATH_BYTES];
+    enum status status = STATUS_OK;
+    distill_checkpoint_remove(folder);
+    for (size_t i = 0; i < sizeof names / sizeof *names && status == STATUS_OK; i++) {
+        status = files_join(path, folder, names[i]);
+        if (status == STATUS_OK && unlink(path) != 0 && errno != ENOENT)
+            status = status_fail(STATUS_IO, "%s: cannot remove it: %s", path, strerror(errno));
+    }
+    return status;
+}
+
 /* Finds out whether the folder has a run to go on with, or is free. */
 static enum status resume(struct progress *p, struct distill_weights *weights)
 {
     const struct distill_run *run = p->run;
     char config[FILES_PATH_BYTES];
     enum status status = files_make_folder(run->folder);
+    if (status == STATUS_OK)
+        status = lock_folder(p);
     if (status != STATUS_OK)
         return status;
-    if (run->overwrite) {
-        distill_checkpoint_remove(run->folder);
-        return STATUS_OK;
-    }
+    if (run->overwrite)
+        return clear_folder(run->folder);
     status = distill_checkpoint_read(run->folder, &p->position, p->fingerprint, weights, &p->trainer.adamw);
     if (status == STATUS_OK && p->position.threads != (uint64_t)distill_threads())
         return status_fail(STATUS_FOREIGN,
@@ -436,7 +467,7 @@ static enum status start(struct progress *p, struct distill_weights *weights)
 enum status distill_train(struct distill_outcome *out, struct distill_weights *weights,
                           const struct distill_run *run)
 {
-    struct progress p = {.run = run, .out = out};
+    struct progress p = {.run = run, .out = out, .lock = -1};
     *out = (struct distill_outcome){0};
     enum status status = start(&p, weights);
     bool half_before = distill_half_set(run->half);
@@ -450,6 +481,8 @@ enum status distill_train(struct distill_outcome *out, struct distill_weights *w
     }
     distill_half_set(half_before);
     distill_log_close(&p.log);
+    if (p.lock >= 0)
+        close(p.lock);
     distill_trainer_clear(&p.trainer);
     free(p.dev_logits);
     return status;

@@ -31,6 +31,7 @@ struct distill_phase {
     double epochs; /* may be a fraction */
     size_t batch;  /* sequences */
     struct distill_rate rate;
+    const char *rate_option; /* what the user sets it by, for messages; or NULL */
     double dropout, attention_dropout;
     double embedding, hidden, score; /* weights of the parts of stage 1 */
     double spread,
@@ -57,7 +58,7 @@ struct distill_run {
     size_t evaluations;                 /* of the development set, in an epoch (at least 1) */
     size_t teacher_bytes;               /* memory for what the teacher says in stage 1 (distill/recall.h) */
     bool half;                          /* training steps in bfloat16 (distill/half.h) */
-    bool overwrite;                     /* start over, whatever is there */
+    bool overwrite;                     /* start over; what an earlier run left is removed first */
     bool quiet;                         /* no progress line */
     const volatile sig_atomic_t
         *stop; /* set by a signal: write a checkpoint and return STATUS_STOPPED; or NULL */
@@ -75,7 +76,8 @@ struct distill_outcome {
 };
 
 /* Trains weights and leaves the best ones in the folder. weights are the last ones afterwards. STATUS_RANGE:
- * the loss is no longer a number; the folder keeps the best model and the last checkpoint. */
+ * the loss is no longer a number; the folder keeps the best model and the last checkpoint. STATUS_STATE: another
+ * process has the folder, which is locked (flock) for as long as this runs. */
 STATUS_MUST_USE enum status distill_train(struct distill_outcome *out, struct distill_weights *weights,
                                           const struct distill_run *run);
 /* Logits of a whole set (distill/visit.h): logits[sequences][labels], in its order. */
