@@ -16,7 +16,7 @@ static enum status failed(const struct distill_log *log, const char *what)
     return status_fail(code, "%s: cannot %s the log: %s", log->path, what, strerror(errno));
 }
 
-/* Cuts the log to what the checkpoint saw. One that is shorter stays as it is. */
+/* Cuts the log to what the checkpoint saw. One that is shorter keeps its rows. */
 static enum status go_on(struct distill_log *log, off_t bytes)
 {
     struct stat found;
@@ -25,7 +25,9 @@ static enum status go_on(struct distill_log *log, off_t bytes)
     if ((found.st_size > bytes && ftruncate(fileno(log->file), bytes) != 0) ||
         fseeko(log->file, 0, SEEK_END) != 0)
         return failed(log, "cut");
-    if (found.st_size == 0 && fputs(heading, log->file) == EOF)
+    if (found.st_size == 0)
+        return fputs(heading, log->file) == EOF ? failed(log, "write") : STATUS_OK;
+    if (found.st_size < bytes && fputc('\n', log->file) == EOF) /* its last row may be torn */
         return failed(log, "write");
     return STATUS_OK;
 }

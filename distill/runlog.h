@@ -24,7 +24,7 @@ struct distill_log {
 };
 
 /* Opens FOLDER/log.tsv and cuts it to `bytes`, what the checkpoint saw (0: a new log with its heading). A shorter one
- * is kept as it is, a missing one begins anew. */
+ * keeps its rows, a missing one begins anew. */
 STATUS_MUST_USE enum status distill_log_open(struct distill_log *log, const char *folder, uint64_t bytes);
 STATUS_MUST_USE enum status distill_log_write(struct distill_log *log, const struct distill_row *row);
 /* Length so far, everything synced. */

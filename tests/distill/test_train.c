@@ -1,7 +1,9 @@
 /* The training loop on a model small enough for a test: it learns, repeats, resumes, and survives what goes
  * wrong. */
 #include <check.h>
+#include <fcntl.h>
 #include <signal.h>
+#include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 
@@ -383,6 +385,50 @@ START_TEST(a_finished_model_is_not_overwritten_unasked)
     ck_assert_int_eq(train_again(&out), STATUS_INPUT);
     now.run.overwrite = true;
     must(train_again(&out));
+}
+END_TEST
+
+START_TEST(starting_over_removes_the_model_before_the_first_step)
+{
+    struct distill_outcome out;
+    must(train_again(&out));
+    now.run.overwrite = true;
+    now.stop = 1; /* after the first step, and before an evaluation */
+    ck_assert_int_eq(distill_train(&out, &now.weights, &now.run), STATUS_STOPPED);
+    ck_assert(!files_exist(folder_path("out/config.json")) &&
+              !files_exist(folder_path("out/model.safetensors")));
+}
+END_TEST
+
+START_TEST(a_folder_in_which_another_process_trains_is_refused)
+{
+    struct distill_outcome out;
+    must(files_make_folder(now.run.folder));
+    int other = open(now.run.folder, O_RDONLY);
+    ck_assert_int_eq(flock(other, LOCK_EX), 0);
+    ck_assert_int_eq(train_again(&out), STATUS_STATE);
+    ck_assert_ptr_nonnull(strstr(status_message(), "another process"));
+    close(other);
+    must(train_again(&out));
+}
+END_TEST
+
+/* The log goes missing, or is shorter than the checkpoint says: a run goes on all the same. */
+START_TEST(a_log_that_is_gone_or_short_does_not_stop_a_run)
+{
+    struct distill_outcome out;
+    now.stop_at = 2;
+    ck_assert_int_eq(train_again(&out), STATUS_STOPPED);
+    now.stop_at = -1;
+    const char *log = folder_path("out/log.tsv");
+    ck_assert_int_eq(_i < 0 ? unlink(log) : truncate(log, _i), 0);
+    must(train_again(&out));
+    ck_assert_uint_eq(count_in("log.tsv", "phase\tepoch"), 1);
+    char *text;
+    size_t size;
+    must(files_read(&text, &size, folder_path("out/log.tsv"), 1 << 20));
+    ck_assert_uint_eq(strlen(text), size); /* no zeros */
+    free(text);
 }
 END_TEST
 
@@ -796,6 +842,10 @@ int main(void)
     tcase_add_test(cases, a_run_killed_before_its_first_regular_checkpoint_goes_on_to_the_same_result);
     tcase_add_loop_test(cases, a_checkpoint_of_other_options_is_refused, 0, 7);
     tcase_add_test(cases, a_finished_model_is_not_overwritten_unasked);
+    tcase_add_test(cases, starting_over_removes_the_model_before_the_first_step);
+    tcase_add_test(cases, a_folder_in_which_another_process_trains_is_refused);
+    for (int length = -1; length < 200; length += 100) /* none, inside the heading, inside a row */
+        tcase_add_loop_test(cases, a_log_that_is_gone_or_short_does_not_stop_a_run, length, length + 1);
     tcase_add_test(cases, a_full_disk_leaves_the_last_good_checkpoint);
     tcase_add_test(cases, a_loss_that_is_no_number_stops_the_run_and_names_the_step);
     tcase_add_test(cases, a_distilled_student_answers_like_its_teacher);
