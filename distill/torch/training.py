@@ -71,7 +71,7 @@ def unlabelled(option, task):
     name, colon, path = option.partition(":")
     if not colon or name not in tasks.TASKS:
         name, path = task, option
-    return [(text, pair, math.nan) for text, pair, _ in tasks.read_examples(path, name)[1]]
+    return [(text, pair, math.nan) for text, pair in tasks.read_texts(path, name)]
 
 
 def read_data(options, folder, config, device, more=()):
