@@ -54,7 +54,8 @@ static const struct argp_option entries[] = {
     {"from", KEY_FROM, "WHAT", 0,
      "Where the student's weights begin: teacher, scratch (random), or a folder with a student (teacher)", 1},
     {"unlabelled", KEY_UNLABELLED, "[TASK:]FILE", 0,
-     "More texts; their labels, if any, are not used: stage 2 learns the teacher's answers to them, too. May be given several "
+     "More texts; their labels, if any, are not used: stage 2 learns the teacher's answers to them, too. May "
+     "be given several "
      "times; TASK where the file is laid out as another task's, tsv for one without labels",
      2},
     {0, 0, 0, 0, "Student", 3},
@@ -254,13 +255,17 @@ static enum status check_origin(const struct command *c, const struct model *mod
                            "tokenizer_config.json: do_lower_case is not the teacher's, and ids would mean "
                            "different words");
     if (model->head_w != NULL && labels_exchanged(from, config))
-        return status_fail(STATUS_FOREIGN, "config.json: its labels stand in another order than the teacher's");
+        return status_fail(STATUS_FOREIGN,
+                           "config.json: its labels stand in another order than the teacher's");
     if (from->learned_c && config->attention == MODEL_2QUAD && !config->learned_c)
-        return status_fail(STATUS_INPUT, "it has a learned c for every head, which would be lost: add --learned-c");
-    if (from->learned_quad && config->activation == MODEL_QUAD && !config->learned_quad)
         return status_fail(STATUS_INPUT,
-                           "it has learned coefficients of every neuron, which would be lost: add --learned-quad");
-    if (!c->common.run.quiet && (from->activation != config->activation || from->attention != config->attention))
+                           "it has a learned c for every head, which would be lost: add --learned-c");
+    if (from->learned_quad && config->activation == MODEL_QUAD && !config->learned_quad)
+        return status_fail(
+            STATUS_INPUT,
+            "it has learned coefficients of every neuron, which would be lost: add --learned-quad");
+    if (!c->common.run.quiet &&
+        (from->activation != config->activation || from->attention != config->attention))
         fprintf(stderr, "--from %s: its activation or attention is another than the student's\n", c->from);
     return STATUS_OK;
 }

@@ -91,7 +91,8 @@ enum status distill_job_apart(const struct distill_options *options, const char 
     if (stat(folder, &in) != 0 || stat(options->out, &out) != 0 || in.st_dev != out.st_dev ||
         in.st_ino != out.st_ino)
         return STATUS_OK;
-    return status_fail(STATUS_INPUT, "--out and %s are the same folder, %s: name another --out", option, folder);
+    return status_fail(STATUS_INPUT, "--out and %s are the same folder, %s: name another --out", option,
+                       folder);
 }
 
 enum status distill_job_run(struct distill_job *job, struct distill_options *options,

@@ -61,9 +61,10 @@ static enum status check_steps(const struct progress *p)
     for (size_t i = 0; i < p->run->phases; i++) {
         const struct distill_phase *phase = &p->run->phase[i];
         if (steps_of(p, phase) == 0)
-            return status_fail(STATUS_INPUT,
-                               "phase %s: %g epochs of %zu steps each are not one step; more epochs are needed",
-                               phase->name, phase->epochs, steps_per_epoch(p, phase));
+            return status_fail(
+                STATUS_INPUT,
+                "phase %s: %g epochs of %zu steps each are not one step; more epochs are needed", phase->name,
+                phase->epochs, steps_per_epoch(p, phase));
     }
     return STATUS_OK;
 }
@@ -129,12 +130,13 @@ static enum status make_fingerprint(struct progress *p, const struct distill_wei
     crypto_generichash_state hash;
     char text[512];
     crypto_generichash_init(&hash, NULL, 0, DISTILL_FINGERPRINT_BYTES);
-    snprintf(text, sizeof text,
-             "seed %llu decay %.17g clip %.17g c %.17g quad %.17g evaluations %zu log %zu phases %zu %d %d %zu",
-             (unsigned long long)run->seed, run->decay, run->clip, run->rate_c, run->rate_quad,
-             run->evaluations, run->log_steps, run->phases, (int)run->half,
-             (int)(run->phase[0].objective == DISTILL_LAYERS && distill_trainer_keeps_teacher(run)),
-             run->unlabelled);
+    snprintf(
+        text, sizeof text,
+        "seed %llu decay %.17g clip %.17g c %.17g quad %.17g evaluations %zu log %zu phases %zu %d %d %zu",
+        (unsigned long long)run->seed, run->decay, run->clip, run->rate_c, run->rate_quad, run->evaluations,
+        run->log_steps, run->phases, (int)run->half,
+        (int)(run->phase[0].objective == DISTILL_LAYERS && distill_trainer_keeps_teacher(run)),
+        run->unlabelled);
     hash_text(&hash, text);
     hash_text(&hash, run->title);
     hash_text(&hash, run->metric);
@@ -248,8 +250,8 @@ static enum status evaluate(struct progress *p, const struct distill_phase *phas
     } else {
         status = distill_predict(p->dev_logits, p->trainer.weights, run->dev);
         if (status == STATUS_OK)
-            row.dev = run->measure(p->dev_logits, run->dev, &p->trainer.weights->config,
-                                   run->measure_context, text, sizeof text);
+            row.dev = run->measure(p->dev_logits, run->dev, &p->trainer.weights->config, run->measure_context,
+                                   text, sizeof text);
     }
     if (status == STATUS_OK)
         status = distill_log_write(&p->log, &row);
@@ -387,7 +389,8 @@ static enum status lock_folder(struct progress *p)
         return status_fail(STATUS_IO, "%s: cannot open the folder: %s", folder, strerror(errno));
     if (flock(p->lock, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
         return status_fail(STATUS_STATE,
-                           "%s: another process trains in this folder: wait for it, or name another --out", folder);
+                           "%s: another process trains in this folder: wait for it, or name another --out",
+                           folder);
     return STATUS_OK;
 }
 
@@ -421,7 +424,7 @@ static enum status resume(struct progress *p, struct distill_weights *weights)
     status = distill_checkpoint_read(run->folder, &p->position, p->fingerprint, weights, &p->trainer.adamw);
     if (status == STATUS_OK && p->position.threads != (uint64_t)distill_threads())
         return status_fail(STATUS_FOREIGN,
-                           "%s: the checkpoints are of a run with %llu threads, and %d would add up in another order, to another "
+                           "%s: the checkpoints are of a run with %llu threads, and %d would come to another "
                            "result: go on with --threads %llu, or start over with --overwrite",
                            run->folder, (unsigned long long)p->position.threads, distill_threads(),
                            (unsigned long long)p->position.threads);
@@ -459,7 +462,8 @@ static enum status start(struct progress *p, struct distill_weights *weights)
         status = distill_log_open(&p->log, run->folder, p->position.log_bytes);
     p->process_since = p->row_since = now();
     p->since = p->process_since - p->position.seconds;
-    if (status == STATUS_OK && p->position.generation == 0) /* from here on a model in the folder is this run's */
+    /* From here on a model in the folder is this run's. */
+    if (status == STATUS_OK && p->position.generation == 0)
         status = save_checkpoint(p);
     return status;
 }

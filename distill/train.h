@@ -42,7 +42,8 @@ struct distill_phase {
 /* The development metric of predictions: logits[sequences][config->labels] in the order of the set. Higher is
  * better. text: a line for the user. */
 typedef double distill_measure(const float *logits, const struct distill_batch *set,
-                               const struct model_config *config, void *context, char *text, size_t text_bytes);
+                               const struct model_config *config, void *context, char *text,
+                               size_t text_bytes);
 
 struct distill_run {
     const char *folder, *title, *metric;

@@ -362,7 +362,8 @@ int main(void)
     tcase_add_test(cases, texts_without_labels_are_learned_from);
     tcase_add_test(cases, a_student_in_half_precision_takes_half_the_room);
     tcase_add_test(cases, a_label_the_task_does_not_have_is_named);
-    tcase_add_test(cases, a_label_of_the_development_file_that_the_training_file_lacks_is_named_with_its_line);
+    tcase_add_test(cases,
+                   a_label_of_the_development_file_that_the_training_file_lacks_is_named_with_its_line);
     tcase_add_test(cases, a_table_of_a_single_class_is_refused);
     tcase_add_test(cases, a_file_without_examples_is_refused);
     tcase_add_test(cases, a_teacher_with_another_vocabulary_is_refused);

@@ -66,8 +66,8 @@ static void make_set(struct distill_batch *set, size_t n, uint64_t key)
     }
 }
 
-static double accuracy(const float *logits, const struct distill_batch *set, const struct model_config *config,
-                       void *context, char *text, size_t bytes)
+static double accuracy(const float *logits, const struct distill_batch *set,
+                       const struct model_config *config, void *context, char *text, size_t bytes)
 {
     struct case_state *s = context;
     size_t right = 0, labels = config->labels;
@@ -441,8 +441,8 @@ START_TEST(a_full_disk_leaves_the_last_good_checkpoint)
     (void)out;
     must(files_make_folder(now.run.folder));
     must(distill_adamw_init(&adamw, &now.weights));
-    ck_assert_int_ne(
-        distill_checkpoint_write("/dev/null/none", &position, fingerprint, &now.weights, &adamw), STATUS_OK);
+    ck_assert_int_ne(distill_checkpoint_write("/dev/null/none", &position, fingerprint, &now.weights, &adamw),
+                     STATUS_OK);
     ck_assert_ptr_nonnull(strstr(status_message(), "there is none before it"));
     must(distill_checkpoint_write(now.run.folder, &position, fingerprint, &now.weights, &adamw));
     struct rlimit limit = {8192, RLIM_INFINITY}; /* stands in for the disk's end */
@@ -661,7 +661,8 @@ START_TEST(a_distillation_killed_in_its_second_stage_does_not_repeat_the_first)
     now.evaluations = 0;
     must(distill_train(&out, &now.weights, &now.run));
     ck_assert(first == digest_of_weights());
-    ck_assert_uint_eq(count_in("log.tsv", "\nlayers\t6.0000\t144\t"), 2); /* its last row, and its evaluation */
+    ck_assert_uint_eq(count_in("log.tsv", "\nlayers\t6.0000\t144\t"),
+                      2); /* its last row, and its evaluation */
     ck_assert_uint_eq(count_in("log.tsv", "\nlogits\t0.0000\t0\t"), 1);
 }
 END_TEST
