@@ -62,13 +62,14 @@ void distill_adamw_note(struct distill_adamw *adamw, const struct distill_batch 
     }
 }
 
+/* In double: the square of a gradient of 1e20 is no float. */
 DISTILL_CLONES static double squares(const float *g, size_t n)
 {
-    float sum = 0;
+    double sum = 0;
 #pragma omp simd reduction(+ : sum)
     for (size_t i = 0; i < n; i++)
-        sum += g[i] * g[i];
-    return (double)sum;
+        sum += (double)g[i] * (double)g[i];
+    return sum;
 }
 
 /* The gradient's norm, summed in chunks whose bounds do not depend on the threads. */

@@ -9,7 +9,7 @@
 
 #include "model/files.h"
 
-#define MAGIC "trefoil checkpoint 1\n"
+#define MAGIC "trefoil checkpoint 2\n"
 #define MAGIC_BYTES 21
 #define SLOTS 2
 #define PATH_BYTES FILES_PATH_BYTES
@@ -89,7 +89,9 @@ enum status distill_checkpoint_write(const char *folder, struct distill_position
         sink.status = files_new_rename(&sink.file);
     files_new_discard(&sink.file);
     if (sink.status != STATUS_OK)
-        return status_prefix(sink.status, "no checkpoint was written, the one before it is kept: ");
+        return status_prefix(sink.status, position->generation > 0
+                                              ? "no checkpoint was written, the one before it is kept: "
+                                              : "no checkpoint was written, and there is none before it: ");
     *position = next;
     return files_sync_folder(folder);
 }

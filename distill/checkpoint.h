@@ -25,6 +25,7 @@ struct distill_position {
     double seconds; /* spent so far */
     double sum[5];  /* loss and its parts since the last row of the log */
     uint64_t sum_steps, sum_tokens;
+    uint64_t threads; /* of the run: another number adds up in another order */
 };
 
 /* Writes the next generation into FOLDER; position->generation grows by one. On failure the files before

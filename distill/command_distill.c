@@ -1,6 +1,8 @@
 /* trefoil distill: a teacher and its training file in, a student that is cheap under shares out. */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "distill/command.h"
 #include "distill/options.h"
@@ -37,12 +39,13 @@ struct command {
     const char *teacher, *from;
     enum model_activation activation;
     enum model_attention attention;
-    double c;
+    double c; /* NAN: not given */
     bool learned_c, learned_quad, no_distill;
     struct distill_phase stage[2];
 };
 
 #define VOCABULARY_BYTES ((size_t)64 << 20)
+#define C_USUAL 5 /* as MPCFormer's */
 #define TEACHER_BYTES ((size_t)2048 << 20)
 
 static const struct argp_option entries[] = {
@@ -51,13 +54,14 @@ static const struct argp_option entries[] = {
     {"from", KEY_FROM, "WHAT", 0,
      "Where the student's weights begin: teacher, scratch (random), or a folder with a student (teacher)", 1},
     {"unlabelled", KEY_UNLABELLED, "[TASK:]FILE", 0,
-     "More texts; their labels, if any, are not used: stage 2 learns the teacher's answers to them, too. May be given several "
+     "More texts; their labels, if any, are not used: stage 2 learns the teacher's answers to them, too. May "
+     "be given several "
      "times; TASK where the file is laid out as another task's, tsv for one without labels",
      2},
     {0, 0, 0, 0, "Student", 3},
     {"activation", KEY_ACTIVATION, "KIND", 0, "quad or gelu (quad)", 3},
     {"attention", KEY_ATTENTION, "KIND", 0, "2quad, 2relu or softmax (2quad)", 3},
-    {"c", KEY_C, "X", 0, "The c of 2quad (5)", 3},
+    {"c", KEY_C, "X", 0, "The c of 2quad (5, or that of the student in --from)", 3},
     {"learned-c", KEY_LEARNED_C, 0, 0, "Learn a c for every head; free under shares", 3},
     {"learned-quad", KEY_LEARNED_QUAD, 0, 0, "Learn a x^2 + b x + g for every neuron; free under shares", 3},
     {"rate-c", KEY_RATE_C, "X", 0, "Learning rate of a learned c, as a multiple of the others' (100)", 4},
@@ -230,8 +234,44 @@ static enum status same_vocabulary(const char *folder, const char *teacher)
     return status;
 }
 
+/* A classifier whose names stand in another order would answer with the wrong ones. */
+static bool labels_exchanged(const struct model_config *a, const struct model_config *b)
+{
+    for (uint32_t i = 0; i < a->labels; i++)
+        for (uint32_t j = 0; j < b->labels; j++)
+            if (i != j && strcasecmp(a->label[i], b->label[j]) == 0)
+                return true;
+    return false;
+}
+
+/* What of the folder's model the student cannot take over: refused where it would be lost unseen, told where the options
+ * ask for something else. */
+static enum status check_origin(const struct command *c, const struct model *model,
+                                const struct model_config *config)
+{
+    const struct model_config *from = &model->config;
+    if (from->lower_case != config->lower_case)
+        return status_fail(STATUS_FOREIGN,
+                           "tokenizer_config.json: do_lower_case is not the teacher's, and ids would mean "
+                           "different words");
+    if (model->head_w != NULL && labels_exchanged(from, config))
+        return status_fail(STATUS_FOREIGN,
+                           "config.json: its labels stand in another order than the teacher's");
+    if (from->learned_c && config->attention == MODEL_2QUAD && !config->learned_c)
+        return status_fail(STATUS_INPUT,
+                           "it has a learned c for every head, which would be lost: add --learned-c");
+    if (from->learned_quad && config->activation == MODEL_QUAD && !config->learned_quad)
+        return status_fail(
+            STATUS_INPUT,
+            "it has learned coefficients of every neuron, which would be lost: add --learned-quad");
+    if (!c->common.run.quiet &&
+        (from->activation != config->activation || from->attention != config->attention))
+        fprintf(stderr, "--from %s: its activation or attention is another than the student's\n", c->from);
+    return STATUS_OK;
+}
+
 static enum status make_student(struct distill_weights *student, const struct command *c,
-                                const struct model *teacher, const struct model_config *config)
+                                const struct model *teacher, struct model_config *config)
 {
     struct model model;
     if (strcmp(c->from, "teacher") == 0)
@@ -248,7 +288,11 @@ static enum status make_student(struct distill_weights *student, const struct co
     status = model_read(&model, c->from);
     if (status != STATUS_OK)
         return status;
-    status = distill_weights_from_model(student, &model, config, c->common.run.seed);
+    if (isnan(c->c) && model.config.attention == MODEL_2QUAD)
+        config->softmax_c = model.config.softmax_c;
+    status = check_origin(c, &model, config);
+    if (status == STATUS_OK)
+        status = distill_weights_from_model(student, &model, config, c->common.run.seed);
     model_clear(&model);
     return status != STATUS_OK ? status_prefix(status, "--from %s: ", c->from) : STATUS_OK;
 }
@@ -279,7 +323,7 @@ static void student_config(struct model_config *config, const struct command *c)
 {
     config->activation = c->activation;
     config->attention = c->attention;
-    config->softmax_c = (float)c->c;
+    config->softmax_c = isnan(c->c) ? C_USUAL : (float)c->c;
     config->learned_c = c->learned_c;
     config->learned_quad = c->learned_quad;
 }
@@ -289,7 +333,11 @@ static enum status run(struct command *c)
     struct model model;
     struct distill_job job = {0};
     struct distill_weights teacher = {0}, student = {0};
-    enum status status = model_read(&model, c->teacher);
+    enum status status = distill_job_apart(&c->common, "--teacher", c->teacher);
+    if (status == STATUS_OK && strcmp(c->from, "teacher") != 0 && strcmp(c->from, "scratch") != 0)
+        status = distill_job_apart(&c->common, "--from", c->from);
+    if (status == STATUS_OK)
+        status = model_read(&model, c->teacher);
     if (status != STATUS_OK)
         return status;
     struct model_config config = model.config;
@@ -333,11 +381,12 @@ int command_distill(int argc, char **argv)
         .from = "teacher",
         .activation = MODEL_QUAD,
         .attention = MODEL_2QUAD,
-        .c = 5,
+        .c = NAN,
         .stage = {{.name = "layers",
                    .objective = DISTILL_LAYERS,
                    .epochs = 10,
                    .rate = {.peak = 1e-4},
+                   .rate_option = "--rate-1",
                    .embedding = 1,
                    .hidden = 1,
                    .score = 0.02,
@@ -347,6 +396,7 @@ int command_distill(int argc, char **argv)
                    .objective = DISTILL_LOGITS,
                    .epochs = 3,
                    .rate = {.peak = 2e-5},
+                   .rate_option = "--rate-2",
                    .dropout = 0.1,
                    .spread = 0.01,
                    .spread_limit = 8,

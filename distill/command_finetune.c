@@ -55,7 +55,9 @@ static enum status run(struct finetune *f)
     struct model model;
     struct distill_job job = {0};
     struct distill_weights weights = {0};
-    enum status status = model_read(&model, f->model);
+    enum status status = distill_job_apart(&f->common, "--model", f->model);
+    if (status == STATUS_OK)
+        status = model_read(&model, f->model);
     if (status != STATUS_OK)
         return status;
     struct model_config config = model.config;
@@ -71,6 +73,7 @@ static enum status run(struct finetune *f)
         .epochs = f->epochs,
         .batch = f->common.batch,
         .rate = {f->rate, f->common.warmup, f->common.decay},
+        .rate_option = "--rate",
         .dropout = f->dropout >= 0 ? f->dropout : (double)config.dropout,
         .attention_dropout = f->dropout >= 0 ? f->dropout : (double)config.attention_dropout,
     };

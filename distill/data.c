@@ -4,6 +4,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
+
+#include "model/files.h"
 
 /* Cuts tokens to a length: the text of a single sequence at its end; of a pair, one token at a time from
  * whichever is longer. The [SEP] that closes each part stays. */
@@ -48,8 +51,11 @@ static enum status add_example(struct distill_data *out, struct tokens *tokens,
     return status;
 }
 
-static void take_labels(struct model_config *config, const struct task_data *data)
+static enum status take_labels(struct model_config *config, const struct task_data *data, const char *path)
 {
+    if (!data->regression && data->labels < 2)
+        return status_fail(STATUS_INPUT,
+                           "%s: all examples have the same label; a classifier needs at least two", path);
     config->labels = data->regression ? 1 : data->labels;
     config->regression = data->regression;
     memset(config->label, 0, sizeof config->label);
@@ -58,6 +64,38 @@ static void take_labels(struct model_config *config, const struct task_data *dat
             memcpy(config->label[i], data->label[i], sizeof config->label[i]);
         else
             snprintf(config->label[i], sizeof config->label[i], "LABEL_%u", i);
+    return STATUS_OK;
+}
+
+static bool has_name(const struct model_config *config, const char *label)
+{
+    for (uint32_t i = 0; i < config->labels; i++)
+        if (strcasecmp(config->label[i], label) == 0)
+            return true;
+    return false;
+}
+
+static bool all_named(const struct task_data *data, const struct model_config *config)
+{
+    for (uint32_t i = 0; i < data->labels && !data->regression; i++)
+        if (!has_name(config, data->label[i]))
+            return false;
+    return true;
+}
+
+/* The first example of a label that config does not name. */
+static enum status refuse_label(const struct task_data *data, const struct model_config *config,
+                                const char *path)
+{
+    char shown[FILES_SHOWN_BYTES] = "a longer text"; /* what stands there by mistake may be a sentence */
+    size_t i = 0;
+    while (i < data->count && has_name(config, data->label[data->example[i].label]))
+        i++;
+    if (i == data->count)
+        return STATUS_OK;
+    const char *label = data->label[data->example[i].label];
+    return status_fail(STATUS_INPUT, "%s: line %zu: the label \"%s\" is none of the training file's", path,
+                       data->example[i].line, strlen(label) <= 24 ? files_show(shown, label) : shown);
 }
 
 /* Adds all examples of a file, with their labels or as if they had none. */
@@ -80,7 +118,7 @@ static enum status add_examples(struct distill_data *out, const struct task_data
 }
 
 enum status distill_data_read(struct distill_data *out, struct model_config *config, const struct task *task,
-                              const char *path, const struct tokenizer *tokenizer, size_t length)
+                              const char *path, const struct tokenizer *tokenizer, size_t length, bool strict)
 {
     struct task_data data;
     *out = (struct distill_data){0};
@@ -91,8 +129,11 @@ enum status distill_data_read(struct distill_data *out, struct model_config *con
     if (!data.labelled)
         status = status_fail(STATUS_INPUT, "%s: the file has no labels, and training needs them", path);
     if (status == STATUS_OK && config->labels == 0)
-        take_labels(config, &data);
+        status = take_labels(config, &data, path);
+    if (status == STATUS_OK && strict && !data.regression && !config->regression)
+        status = refuse_label(&data, config, path);
     if (status == STATUS_OK) {
+        out->named = all_named(&data, config);
         status = task_data_fit(&data, config);
         if (status != STATUS_OK)
             status = status_prefix(status, "%s: ", path);
@@ -130,12 +171,12 @@ static double measure(enum metric metric, const uint32_t *predicted, const uint3
     return metrics_of_numbers(&value, metric, number, wanted, n) == STATUS_OK ? value : -1;
 }
 
-double distill_data_measure(const float *logits, const struct distill_batch *set, size_t labels,
-                            void *context, char *text, size_t text_bytes)
+double distill_data_measure(const float *logits, const struct distill_batch *set,
+                            const struct model_config *config, void *context, char *text, size_t text_bytes)
 {
     const struct task *task = context;
-    size_t n = set->sequences;
-    bool regression = labels == 1;
+    size_t n = set->sequences, labels = config->labels;
+    bool regression = config->regression;
     double first = -1;
     uint32_t *predicted = calloc(n, sizeof *predicted), *gold = calloc(n, sizeof *gold);
     float *wanted = calloc(n, sizeof *wanted);

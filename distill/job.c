@@ -2,6 +2,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "distill/gemm.h"
 #include "distill/options.h"
@@ -71,17 +72,27 @@ enum status distill_job_open(struct distill_job *job, const struct distill_optio
                              tokenizer_count(job->tokenizer), config->vocabulary);
     if (status == STATUS_OK)
         status = distill_data_read(&job->train, config, job->task, options->train, job->tokenizer,
-                                   options->length);
+                                   options->length, false);
     for (size_t i = 0; i < options->unlabelled_files && status == STATUS_OK; i++)
         status = add_unlabelled(job, options->unlabelled[i], options->length);
     if (status == STATUS_OK)
-        status =
-            distill_data_read(&job->dev, config, job->task, options->dev, job->tokenizer, options->length);
+        status = distill_data_read(&job->dev, config, job->task, options->dev, job->tokenizer,
+                                   options->length, job->train.named);
     if (status == STATUS_OK) {
         tell(options, "train", &job->train);
         tell(options, "dev", &job->dev);
     }
     return status;
+}
+
+enum status distill_job_apart(const struct distill_options *options, const char *option, const char *folder)
+{
+    struct stat in, out;
+    if (stat(folder, &in) != 0 || stat(options->out, &out) != 0 || in.st_dev != out.st_dev ||
+        in.st_ino != out.st_ino)
+        return STATUS_OK;
+    return status_fail(STATUS_INPUT, "--out and %s are the same folder, %s: name another --out", option,
+                       folder);
 }
 
 enum status distill_job_run(struct distill_job *job, struct distill_options *options,

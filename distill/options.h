@@ -45,6 +45,10 @@ STATUS_MUST_USE enum status distill_job_open(struct distill_job *job, const stru
  * checkpoint. */
 STATUS_MUST_USE enum status distill_job_run(struct distill_job *job, struct distill_options *options,
                                             struct distill_weights *weights, const char *command);
+/* STATUS_INPUT if the output folder is that of an input: the model in it would be lost. option: how the user named
+ * that one. */
+STATUS_MUST_USE enum status distill_job_apart(const struct distill_options *options, const char *option,
+                                              const char *folder);
 void distill_job_close(struct distill_job *job);
 /* Prints a failure and returns the program's exit status. */
 int distill_job_exit(enum status status, const char *command);

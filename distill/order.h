@@ -1,7 +1,7 @@
 /* In which order a training set is walked: batches of sequences of similar length, in random order.
  *
- * Examples are shuffled, pools of some batches are sorted by length and cut into batches, and the batches are
- * shuffled. Without padding, length costs nothing by itself; but attention over alike lengths spreads evenly
+ * Examples are shuffled, pools of an eighth of the batches (1 to 32 batches) are sorted by length, equal ones at
+ * random, and cut into batches, and the batches are shuffled. Without padding, length costs nothing by itself; but attention over alike lengths spreads evenly
  * over the threads, and a batch's tokens, so its memory and its weight in the mean, vary less. */
 #ifndef TREFOIL_DISTILL_ORDER_H
 #define TREFOIL_DISTILL_ORDER_H

@@ -23,10 +23,11 @@ struct distill_log {
     char path[4096];
 };
 
-/* Opens FOLDER/log.tsv and cuts it to `bytes`, what the checkpoint saw (0: a new log with its heading). */
+/* Opens FOLDER/log.tsv and cuts it to `bytes`, what the checkpoint saw (0: a new log with its heading). A shorter one
+ * keeps its rows, a missing one begins anew. */
 STATUS_MUST_USE enum status distill_log_open(struct distill_log *log, const char *folder, uint64_t bytes);
 STATUS_MUST_USE enum status distill_log_write(struct distill_log *log, const struct distill_row *row);
-/* Length so far, everything written out. */
+/* Length so far, everything synced. */
 STATUS_MUST_USE enum status distill_log_bytes(struct distill_log *log, uint64_t *bytes);
 void distill_log_close(struct distill_log *log);
 

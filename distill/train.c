@@ -1,9 +1,11 @@
 #include "distill/train.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -14,7 +16,10 @@
 #include "distill/random.h"
 #include "distill/runlog.h"
 #include "distill/train_step.h"
+#include "model/config.h"
 #include "model/files.h"
+
+#define VOCABULARY_BYTES ((size_t)64 << 20)
 
 /* A run in progress. */
 struct progress {
@@ -30,6 +35,7 @@ struct progress {
     uint64_t process_tokens; /* trained on by this process */
     uint64_t order_epoch;    /* the epoch that trainer.order is of, plus 1; 0: none */
     double process_since;
+    int lock; /* the folder, open and locked; -1: not yet */
 };
 
 static double now(void)
@@ -49,9 +55,50 @@ static uint64_t steps_of(const struct progress *p, const struct distill_phase *p
     return (uint64_t)llround(phase->epochs * (double)steps_per_epoch(p, phase));
 }
 
+/* A phase that makes no step would end in success without a model. */
+static enum status check_steps(const struct progress *p)
+{
+    for (size_t i = 0; i < p->run->phases; i++) {
+        const struct distill_phase *phase = &p->run->phase[i];
+        if (steps_of(p, phase) == 0)
+            return status_fail(
+                STATUS_INPUT,
+                "phase %s: %g epochs of %zu steps each are not one step; more epochs are needed", phase->name,
+                phase->epochs, steps_per_epoch(p, phase));
+    }
+    return STATUS_OK;
+}
+
 static void hash_text(crypto_generichash_state *hash, const char *text)
 {
     crypto_generichash_update(hash, (const unsigned char *)text, strlen(text) + 1);
+}
+
+/* Everything config.json and tokenizer_config.json say. */
+static enum status hash_config(crypto_generichash_state *hash, const struct model_config *config,
+                               enum model_precision save)
+{
+    char *text[2] = {model_config_format(config, true, save), model_config_format_tokenizer(config)};
+    enum status status = STATUS_OK;
+    if (text[0] == NULL || text[1] == NULL)
+        status = status_fail(STATUS_MEMORY, "no memory for the text of a config");
+    for (int i = 0; i < 2 && status == STATUS_OK; i++)
+        hash_text(hash, text[i]);
+    free(text[0]);
+    free(text[1]);
+    return status;
+}
+
+static enum status hash_file(crypto_generichash_state *hash, const char *path)
+{
+    char *text;
+    size_t size;
+    enum status status = files_read(&text, &size, path, VOCABULARY_BYTES);
+    if (status != STATUS_OK)
+        return status;
+    crypto_generichash_update(hash, (const void *)text, size);
+    free(text);
+    return STATUS_OK;
 }
 
 static void hash_set(crypto_generichash_state *hash, const struct distill_batch *set)
@@ -62,19 +109,37 @@ static void hash_set(crypto_generichash_state *hash, const struct distill_batch 
     crypto_generichash_update(hash, (const void *)set->label, set->sequences * sizeof *set->label);
 }
 
-/* What must be equal for a checkpoint to belong to this run: options, data, first weights and teacher. */
-static void make_fingerprint(struct progress *p, const struct distill_weights *weights)
+static enum status hash_models(crypto_generichash_state *hash, const struct distill_run *run,
+                               const struct distill_weights *weights)
+{
+    const struct distill_weights *model[2] = {weights, run->teacher};
+    enum status status = run->vocabulary != NULL ? hash_file(hash, run->vocabulary) : STATUS_OK;
+    for (int i = 0; i < 2 && status == STATUS_OK; i++)
+        if (model[i] != NULL) {
+            status = hash_config(hash, &model[i]->config, run->save);
+            crypto_generichash_update(hash, (const void *)model[i]->value, model[i]->count * sizeof(float));
+        }
+    return status;
+}
+
+/* What must be equal for a checkpoint to belong to this run: options, task, data, first weights and teacher with their
+ * configs, vocabulary. The number of threads stands in the checkpoint by itself. */
+static enum status make_fingerprint(struct progress *p, const struct distill_weights *weights)
 {
     const struct distill_run *run = p->run;
     crypto_generichash_state hash;
     char text[512];
     crypto_generichash_init(&hash, NULL, 0, DISTILL_FINGERPRINT_BYTES);
-    snprintf(text, sizeof text,
-             "seed %llu decay %.17g clip %.17g c %.17g quad %.17g evaluations %zu log %zu phases %zu count %zu %d %d %d %d %zu",
-             (unsigned long long)run->seed, run->decay, run->clip, run->rate_c, run->rate_quad, run->evaluations, run->log_steps,
-             run->phases, weights->count, (int)weights->config.activation, (int)weights->config.attention,
-             (int)run->half, (int)(run->phase[0].objective == DISTILL_LAYERS && distill_trainer_keeps_teacher(run)), run->unlabelled);
+    snprintf(
+        text, sizeof text,
+        "seed %llu decay %.17g clip %.17g c %.17g quad %.17g evaluations %zu log %zu phases %zu %d %d %zu",
+        (unsigned long long)run->seed, run->decay, run->clip, run->rate_c, run->rate_quad, run->evaluations,
+        run->log_steps, run->phases, (int)run->half,
+        (int)(run->phase[0].objective == DISTILL_LAYERS && distill_trainer_keeps_teacher(run)),
+        run->unlabelled);
     hash_text(&hash, text);
+    hash_text(&hash, run->title);
+    hash_text(&hash, run->metric);
     for (size_t i = 0; i < run->phases; i++) {
         const struct distill_phase *phase = &run->phase[i];
         snprintf(text, sizeof text,
@@ -86,16 +151,15 @@ static void make_fingerprint(struct progress *p, const struct distill_weights *w
     }
     hash_set(&hash, run->train);
     hash_set(&hash, run->dev);
-    crypto_generichash_update(&hash, (const void *)weights->value, weights->count * sizeof(float));
-    if (run->teacher != NULL)
-        crypto_generichash_update(&hash, (const void *)run->teacher->value,
-                                  run->teacher->count * sizeof(float));
+    enum status status = hash_models(&hash, run, weights);
     crypto_generichash_final(&hash, p->fingerprint, sizeof p->fingerprint);
+    return status;
 }
 
 static enum status save_checkpoint(struct progress *p)
 {
     p->position.seconds = now() - p->since;
+    p->position.threads = (uint64_t)distill_threads();
     enum status status = distill_log_bytes(&p->log, &p->position.log_bytes);
     if (status == STATUS_OK)
         status = distill_checkpoint_write(p->run->folder, &p->position, p->fingerprint, p->trainer.weights,
@@ -186,8 +250,8 @@ static enum status evaluate(struct progress *p, const struct distill_phase *phas
     } else {
         status = distill_predict(p->dev_logits, p->trainer.weights, run->dev);
         if (status == STATUS_OK)
-            row.dev = run->measure(p->dev_logits, run->dev, p->trainer.weights->config.labels,
-                                   run->measure_context, text, sizeof text);
+            row.dev = run->measure(p->dev_logits, run->dev, &p->trainer.weights->config, run->measure_context,
+                                   text, sizeof text);
     }
     if (status == STATUS_OK)
         status = distill_log_write(&p->log, &row);
@@ -228,13 +292,13 @@ static enum status one_step(struct progress *p, const struct distill_phase *phas
         distill_random_key(key, (1ull << 32) + at->step),
         distill_rate_at(&phase->rate, at->step, steps_of(p, phase)), report);
     if (status != STATUS_OK) {
-        char where[64] = "no checkpoint yet";
-        if (at->generation > 0)
-            snprintf(where, sizeof where, "checkpoint %llu", (unsigned long long)at->generation);
-        return status_prefix(
-            status,
-            "phase %s, step %llu (kept: the best model so far, %s; a smaller --rate helps): ", phase->name,
-            (unsigned long long)at->step, where);
+        char advice[128] = "";
+        if (status == STATUS_RANGE)
+            snprintf(advice, sizeof advice, "; a smaller %s helps, with --overwrite or another --out",
+                     phase->rate_option != NULL ? phase->rate_option : "learning rate");
+        return status_prefix(status, "phase %s, step %llu (kept: %scheckpoint %llu%s): ", phase->name,
+                             (unsigned long long)at->step, at->have_best ? "the best model so far, " : "",
+                             (unsigned long long)at->generation, advice);
     }
     at->step++;
     at->tokens += p->trainer.batch.tokens;
@@ -309,9 +373,38 @@ static enum status run_phase(struct progress *p)
                                (unsigned long long)p->position.step, phase->name);
     }
     distill_recall_clear(&p->trainer.recall);
-    if (status == STATUS_OK) {
-        p->position.phase++;
-        p->position.step = 0;
+    if (status != STATUS_OK)
+        return status;
+    p->position.phase++;
+    p->position.step = 0;
+    return p->position.phase < run->phases ? save_checkpoint(p) : STATUS_OK;
+}
+
+/* Two processes in a folder would write each other's files. A file system without locks is taken as it is. */
+static enum status lock_folder(struct progress *p)
+{
+    const char *folder = p->run->folder;
+    p->lock = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (p->lock < 0)
+        return status_fail(STATUS_IO, "%s: cannot open the folder: %s", folder, strerror(errno));
+    if (flock(p->lock, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
+        return status_fail(STATUS_STATE,
+                           "%s: another process trains in this folder: wait for it, or name another --out",
+                           folder);
+    return STATUS_OK;
+}
+
+/* Takes away what an earlier run left, its checkpoints first: a model alone is never gone on with. */
+static enum status clear_folder(const char *folder)
+{
+    static const char *const names[] = {"config.json", "model.safetensors", "curves.svg", "log.tsv"};
+    char path[FILES_PATH_BYTES];
+    enum status status = STATUS_OK;
+    distill_checkpoint_remove(folder);
+    for (size_t i = 0; i < sizeof names / sizeof *names && status == STATUS_OK; i++) {
+        status = files_join(path, folder, names[i]);
+        if (status == STATUS_OK && unlink(path) != 0 && errno != ENOENT)
+            status = status_fail(STATUS_IO, "%s: cannot remove it: %s", path, strerror(errno));
     }
     return status;
 }
@@ -322,13 +415,19 @@ static enum status resume(struct progress *p, struct distill_weights *weights)
     const struct distill_run *run = p->run;
     char config[FILES_PATH_BYTES];
     enum status status = files_make_folder(run->folder);
+    if (status == STATUS_OK)
+        status = lock_folder(p);
     if (status != STATUS_OK)
         return status;
-    if (run->overwrite) {
-        distill_checkpoint_remove(run->folder);
-        return STATUS_OK;
-    }
+    if (run->overwrite)
+        return clear_folder(run->folder);
     status = distill_checkpoint_read(run->folder, &p->position, p->fingerprint, weights, &p->trainer.adamw);
+    if (status == STATUS_OK && p->position.threads != (uint64_t)distill_threads())
+        return status_fail(STATUS_FOREIGN,
+                           "%s: the checkpoints are of a run with %llu threads, and %d would come to another "
+                           "result: go on with --threads %llu, or start over with --overwrite",
+                           run->folder, (unsigned long long)p->position.threads, distill_threads(),
+                           (unsigned long long)p->position.threads);
     if (status == STATUS_OK) {
         fprintf(stderr, "going on from step %llu of phase %s\n", (unsigned long long)p->position.step,
                 p->position.phase < run->phases ? run->phase[p->position.phase].name : "end");
@@ -348,8 +447,11 @@ static enum status start(struct progress *p, struct distill_weights *weights)
     const struct distill_run *run = p->run;
     if (run->half && !distill_half_available())
         return status_fail(STATUS_INPUT, "--precision bf16: this processor has neither AMX-BF16 nor AVX512-BF16; use float");
-    make_fingerprint(p, weights);
-    enum status status = distill_trainer_init(&p->trainer, run, weights);
+    enum status status = make_fingerprint(p, weights);
+    if (status == STATUS_OK)
+        status = distill_trainer_init(&p->trainer, run, weights);
+    if (status == STATUS_OK)
+        status = check_steps(p);
     if (status != STATUS_OK)
         return status;
     p->dev_logits = calloc(run->dev->sequences * weights->config.labels, sizeof(float));
@@ -360,13 +462,16 @@ static enum status start(struct progress *p, struct distill_weights *weights)
         status = distill_log_open(&p->log, run->folder, p->position.log_bytes);
     p->process_since = p->row_since = now();
     p->since = p->process_since - p->position.seconds;
+    /* From here on a model in the folder is this run's. */
+    if (status == STATUS_OK && p->position.generation == 0)
+        status = save_checkpoint(p);
     return status;
 }
 
 enum status distill_train(struct distill_outcome *out, struct distill_weights *weights,
                           const struct distill_run *run)
 {
-    struct progress p = {.run = run, .out = out};
+    struct progress p = {.run = run, .out = out, .lock = -1};
     *out = (struct distill_outcome){0};
     enum status status = start(&p, weights);
     bool half_before = distill_half_set(run->half);
@@ -380,6 +485,8 @@ enum status distill_train(struct distill_outcome *out, struct distill_weights *w
     }
     distill_half_set(half_before);
     distill_log_close(&p.log);
+    if (p.lock >= 0)
+        close(p.lock);
     distill_trainer_clear(&p.trainer);
     free(p.dev_logits);
     return status;

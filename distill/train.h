@@ -5,7 +5,8 @@
  *     config.json, model.safetensors, ...   the best model by the development metric so far
  *     log.tsv, curves.svg                   distill/runlog.h
  *     checkpoint-0, checkpoint-1            while it is not finished
- * A run whose folder has checkpoints goes on from them, to the same result as if it had not stopped. */
+ * The first checkpoint is written before the first step, so a model without one is of another run or a finished
+ * one. A run whose folder has checkpoints goes on from them, to the same result as if it had not stopped. */
 #ifndef TREFOIL_DISTILL_TRAIN_H
 #define TREFOIL_DISTILL_TRAIN_H
 
@@ -30,6 +31,7 @@ struct distill_phase {
     double epochs; /* may be a fraction */
     size_t batch;  /* sequences */
     struct distill_rate rate;
+    const char *rate_option; /* what the user sets it by, for messages; or NULL */
     double dropout, attention_dropout;
     double embedding, hidden, score; /* weights of the parts of stage 1 */
     double spread,
@@ -37,10 +39,11 @@ struct distill_phase {
     double gold;      /* stage 2: share of the task's own loss (regression: of the gold score) */
 };
 
-/* The development metric of predictions: logits[sequences][labels] in the order of the set. Higher is better.
- * text: a line for the user. */
-typedef double distill_measure(const float *logits, const struct distill_batch *set, size_t labels,
-                               void *context, char *text, size_t text_bytes);
+/* The development metric of predictions: logits[sequences][config->labels] in the order of the set. Higher is
+ * better. text: a line for the user. */
+typedef double distill_measure(const float *logits, const struct distill_batch *set,
+                               const struct model_config *config, void *context, char *text,
+                               size_t text_bytes);
 
 struct distill_run {
     const char *folder, *title, *metric;
@@ -56,7 +59,7 @@ struct distill_run {
     size_t evaluations;                 /* of the development set, in an epoch (at least 1) */
     size_t teacher_bytes;               /* memory for what the teacher says in stage 1 (distill/recall.h) */
     bool half;                          /* training steps in bfloat16 (distill/half.h) */
-    bool overwrite;                     /* start over, whatever is there */
+    bool overwrite;                     /* start over; what an earlier run left is removed first */
     bool quiet;                         /* no progress line */
     const volatile sig_atomic_t
         *stop; /* set by a signal: write a checkpoint and return STATUS_STOPPED; or NULL */
@@ -74,7 +77,8 @@ struct distill_outcome {
 };
 
 /* Trains weights and leaves the best ones in the folder. weights are the last ones afterwards. STATUS_RANGE:
- * the loss is no longer a number; the folder keeps the best model and the last checkpoint. */
+ * the loss is no longer a number; the folder keeps the best model and the last checkpoint. STATUS_STATE: another
+ * process has the folder, which is locked (flock) for as long as this runs. */
 STATUS_MUST_USE enum status distill_train(struct distill_outcome *out, struct distill_weights *weights,
                                           const struct distill_run *run);
 /* Logits of a whole set (distill/visit.h): logits[sequences][labels], in its order. */

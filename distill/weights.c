@@ -8,6 +8,14 @@
 #define TENSORS_FIXED 9      /* embeddings, pooler, classifier */
 #define TENSORS_PER_LAYER 18 /* at most */
 
+/* Whether weight decay acts on it: the matrices of the encoder and the head, whatever their number of rows. */
+static bool decays(const char *name)
+{
+    size_t length = strlen(name), end = strlen(".weight");
+    return length > end && strcmp(name + length - end, ".weight") == 0 && strstr(name, "LayerNorm") == NULL &&
+           strncmp(name, "embeddings.", 11) != 0;
+}
+
 /* Enters a tensor into the table; its place is settled when the whole size is known. */
 static void enter(struct distill_weights *w, size_t rows, size_t columns, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
@@ -24,8 +32,7 @@ static void enter(struct distill_weights *w, size_t rows, size_t columns, const 
     tensor->columns = columns;
     tensor->rate = 1;
     tensor->sparse = strncmp(tensor->name, "embeddings.word", 15) == 0;
-    tensor->decay =
-        rows > 1 && strncmp(tensor->name, "embeddings.", 11) != 0 && strstr(tensor->name, ".quad") == NULL;
+    tensor->decay = decays(tensor->name);
     w->count += rows * columns;
 }
 

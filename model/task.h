@@ -48,6 +48,7 @@ struct task_example {
     const char *pair; /* or NULL */
     uint32_t label;   /* a class, unless the data are regression */
     float score;      /* the gold number; of a class, its index */
+    size_t line;      /* of the file, from 1 */
 };
 
 struct task_data {

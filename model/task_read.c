@@ -132,7 +132,7 @@ static enum status read_row(struct task_table *table, struct task_data *out)
         return task_table_fail(table, what);
     }
     struct task_example *example = &out->example[out->count];
-    *example = (struct task_example){.text = table->column[table->text]};
+    *example = (struct task_example){.text = table->column[table->text], .line = table->line};
     if (table->pair >= 0 && table->columns > table->pair)
         example->pair = table->column[table->pair];
     enum status status = STATUS_OK;

@@ -35,12 +35,15 @@ def read_table(path):
         return [line.split("\t") for line in (line.rstrip("\r\n") for line in file) if line]
 
 
+TEXTS = ("sentence", "text", "sentence1", "question1", "question")
+
+
 def own_task(rows):
     """A table of the user's own: the columns sentence, perhaps sentence2, and label or score."""
     if len(rows) < 2:
         raise SystemExit("the file has no examples")
     heading = rows[0]
-    text = next((name for name in ("sentence", "text", "sentence1", "question1", "question") if name in heading), None)
+    text = next((name for name in TEXTS if name in heading), None)
     if text is None or not {"label", "score"} & set(heading):
         raise SystemExit("line 1 should name a column sentence (or text), and label or score")
     pair = "sentence2" if "sentence2" in heading and text != "sentence2" else None
@@ -76,6 +79,28 @@ def read_examples(path, name):
             raise SystemExit(f"{path}: a label is none of {', '.join(words)}")
         examples.append((row[at[0]], None if at[1] is None else row[at[1]], numbers[word] if task.labels else float(word)))
     return task, examples
+
+
+def read_texts(path, name):
+    """-> [(text, second text or None)], whatever labels there are. A table of the user's own needs none: without a heading, a text
+    a line, a tab before a second one."""
+    if TASKS[name] is not None:
+        return [example[:2] for example in read_examples(path, name)[1]]
+    rows = read_table(path)
+    heading = rows[0] if rows else []
+    text = next((heading.index(column) for column in TEXTS if column in heading), None)
+    if text is None and "label" in heading:
+        raise SystemExit(f'{path}: line 1 names a label but no column "sentence" or "text"')
+    if text is None:
+        texts = [(row[0], row[1] if len(row) > 1 else None) for row in rows]
+    else:
+        pair = heading.index("sentence2") if "sentence2" in heading else None
+        if any(len(row) <= max(text, pair or 0) for row in rows):
+            raise SystemExit(f"{path}: a row of too few columns")
+        texts = [(row[text], None if pair is None else row[pair]) for row in rows[1:]]
+    if not texts:
+        raise SystemExit(f"{path}: has no rows")
+    return texts
 
 
 def fit(task, examples, config):

@@ -71,7 +71,7 @@ def unlabelled(option, task):
     name, colon, path = option.partition(":")
     if not colon or name not in tasks.TASKS:
         name, path = task, option
-    return [(text, pair, math.nan) for text, pair, _ in tasks.read_examples(path, name)[1]]
+    return [(text, pair, math.nan) for text, pair in tasks.read_texts(path, name)]
 
 
 def read_data(options, folder, config, device, more=()):
@@ -98,12 +98,13 @@ def read_data(options, folder, config, device, more=()):
 
 
 def epoch_order(lengths, size, seed):
-    """Batches of an epoch as distill/order.c: alike lengths together, in random order, the odd one last."""
+    """Batches of an epoch as distill/order.h: alike lengths together in pools of 1 to 32 batches, an eighth of all; equal ones
+    and the batches in random order; the odd one last."""
     draw = random.Random(seed)
     order = list(range(len(lengths)))
     draw.shuffle(order)
-    pool = size * 32
-    order = [i for at in range(0, len(order), pool) for i in sorted(order[at : at + pool], key=lambda i: (lengths[i], i))]
+    pool = size * min(max(len(lengths) // size // 8, 1), 32)
+    order = [i for at in range(0, len(order), pool) for i in sorted(order[at : at + pool], key=lambda i: lengths[i])]
     groups = [order[at : at + size] for at in range(0, len(order), size)]
     odd = [groups.pop()] if len(groups[-1]) < size else []
     draw.shuffle(groups)

@@ -85,9 +85,13 @@ static void write_data(const char *name, size_t rows)
     write_text(name, text);
 }
 
+static const char *task, *second_option;
+
 static void setup(void)
 {
     folder_setup();
+    task = "sst-2";
+    second_option = "--quiet";
     must(files_make_folder(kept("base")));
     write_encoder("base", "bright", false);
     write_data("train.tsv", 120);
@@ -96,7 +100,7 @@ static void setup(void)
 
 static int finetune(const char *model, const char *train, const char *dev, const char *out)
 {
-    const char *argv[] = {"finetune",  "--model", kept(model), "--task",  "sst-2",   "--train",
+    const char *argv[] = {"finetune",  "--model", kept(model), "--task",  task,      "--train",
                           kept(train), "--dev",   kept(dev),   "--out",   kept(out), "--epochs",
                           "6",         "--rate",  "5e-3",      "--batch", "8",       "--length",
                           "16",        "--quiet", "--threads", "1",       NULL};
@@ -132,6 +136,7 @@ static int distill(const char *teacher, const char *from, const char *out, const
                           "--threads",
                           "1",
                           option,
+                          second_option,
                           "--from",
                           strcmp(from, "teacher") == 0 || strcmp(from, "scratch") == 0 ? from : kept(from),
                           NULL};
@@ -155,7 +160,9 @@ START_TEST(an_encoder_becomes_a_teacher_and_then_a_student)
     model_clear(&model);
     ck_assert(files_exist(kept("student/log.tsv")) && files_exist(kept("student/curves.svg")));
     ck_assert(!files_exist(kept("student/checkpoint-0")) && !files_exist(kept("student/checkpoint-1")));
+    second_option = "--learned-quad";
     ck_assert_msg(distill("teacher", "student", "further", "--learned-c") == 0, "%s", status_message());
+    second_option = "--quiet";
     ck_assert_msg(distill("teacher", "scratch", "ablation", "--no-distill") == 0, "%s", status_message());
 }
 END_TEST
@@ -210,6 +217,34 @@ START_TEST(a_label_the_task_does_not_have_is_named)
 }
 END_TEST
 
+START_TEST(a_label_of_the_development_file_that_the_training_file_lacks_is_named_with_its_line)
+{
+    static const char *const dev[] = {"sentence\tlabel\nthe film\tspam\na plot\teggs\n",
+                                      "sentence\tlabel\n\nthe film\tgood\na plot\tbad\n",
+                                      "sentence\tlabel\n\nthe film\t0\na plot\t1\n"};
+    task = "tsv";
+    write_text("own.tsv", "sentence\tlabel\na good film\tham\na bad film\tspam\n");
+    for (size_t i = 0; i < sizeof dev / sizeof *dev; i++) {
+        write_text("other.tsv", dev[i]);
+        ck_assert_int_eq(finetune("base", "own.tsv", "other.tsv", "teacher"), 1);
+        message_has("other.tsv: line 3");
+        message_has("none of the training file's");
+    }
+    write_text("other.tsv", "sentence\tlabel\nthe film\tspam\n"); /* some of them are enough */
+    ck_assert_msg(finetune("base", "own.tsv", "other.tsv", "teacher") == 0, "%s", status_message());
+}
+END_TEST
+
+START_TEST(a_table_of_a_single_class_is_refused)
+{
+    task = "tsv";
+    write_text("own.tsv", "sentence\tlabel\na good film\tgood\na fine film\tgood\n");
+    ck_assert_int_eq(finetune("base", "own.tsv", "own.tsv", "teacher"), 1);
+    message_has("own.tsv");
+    message_has("at least two");
+}
+END_TEST
+
 START_TEST(a_file_without_examples_is_refused)
 {
     write_text("empty.tsv", "");
@@ -235,6 +270,81 @@ START_TEST(a_teacher_with_another_vocabulary_is_refused)
 }
 END_TEST
 
+START_TEST(a_student_goes_on_from_what_another_has)
+{
+    struct model model;
+    ck_assert_msg(finetune("base", "train.tsv", "dev.tsv", "teacher") == 0, "%s", status_message());
+    ck_assert_msg(distill("teacher", "teacher", "fixed", "--c=4") == 0, "%s", status_message());
+    second_option = "--rate-c=0";
+    ck_assert_msg(distill("teacher", "fixed", "learned", "--learned-c") == 0, "%s", status_message());
+    must(model_read(&model, kept("learned")));
+    ck_assert_float_eq(model.config.softmax_c, 4);
+    ck_assert_float_eq(model.layer[0].quad_c[1], 4);
+    model_clear(&model);
+    ck_assert_int_eq(distill("teacher", "learned", "student", "--quiet"), 1);
+    message_has("--learned-c");
+    ck_assert_msg(distill("teacher", "fixed", "other", "--c=3") == 0, "%s", status_message());
+    must(model_read(&model, kept("other")));
+    ck_assert_float_eq(model.config.softmax_c, 3);
+    model_clear(&model);
+}
+END_TEST
+
+START_TEST(a_student_of_other_letters_or_labels_is_no_beginning)
+{
+    struct model model;
+    must(files_make_folder(kept("one")));
+    must(files_make_folder(kept("other")));
+    write_encoder("one", "bright", true);
+    must(model_read(&model, kept("one")));
+    model.config.lower_case = false;
+    must(model_write(&model, kept("other"), MODEL_F32, kept("words.txt")));
+    ck_assert_int_eq(distill("one", "other", "student", "--quiet"), 1);
+    message_has("do_lower_case");
+    model.config.lower_case = true;
+    strcpy(model.config.label[0], "positive");
+    strcpy(model.config.label[1], "negative");
+    must(model_write(&model, kept("other"), MODEL_F32, kept("words.txt")));
+    ck_assert_int_eq(distill("one", "other", "student", "--quiet"), 1);
+    message_has("another order");
+    model_clear(&model);
+}
+END_TEST
+
+START_TEST(an_input_is_never_the_output_folder)
+{
+    must(files_make_folder(kept("one")));
+    write_encoder("one", "bright", true);
+    ck_assert_int_eq(symlink(kept("one"), kept("same")), 0);
+    ck_assert_int_eq(distill("one", "teacher", "same", "--overwrite"), 1);
+    message_has("--teacher");
+    ck_assert_int_eq(distill("one", "same", "one", "--overwrite"), 1);
+    ck_assert_int_eq(finetune("one", "train.tsv", "dev.tsv", "same"), 1);
+    message_has("--model");
+    must(files_make_folder(kept("two")));
+    ck_assert_int_eq(distill("one", "two", "two", "--overwrite"), 1);
+    message_has("--from");
+    ck_assert(files_exist(kept("one/model.safetensors")));
+}
+END_TEST
+
+START_TEST(a_rate_that_is_too_large_is_named_by_its_option)
+{
+    struct model model;
+    must(files_make_folder(kept("one")));
+    write_encoder("one", "bright", true);
+    must(model_read(&model, kept("one")));
+    for (size_t i = 0; i < 512; i++)
+        model.layer[0].ffn1_w[i] *= 1e30f; /* its square is no float */
+    must(model_write(&model, kept("one"), MODEL_F32, NULL));
+    model_clear(&model);
+    ck_assert_int_eq(distill("one", "teacher", "student", "--quiet"), 1);
+    ck_assert_msg(strstr(status_message(), "a smaller --rate-1 helps, with --overwrite") != NULL, "%s",
+                  status_message());
+    ck_assert_ptr_null(strstr(status_message(), "best model"));
+}
+END_TEST
+
 START_TEST(a_teacher_without_a_classifier_is_refused)
 {
     ck_assert_int_eq(distill("base", "teacher", "student", "--quiet"), 1);
@@ -252,8 +362,15 @@ int main(void)
     tcase_add_test(cases, texts_without_labels_are_learned_from);
     tcase_add_test(cases, a_student_in_half_precision_takes_half_the_room);
     tcase_add_test(cases, a_label_the_task_does_not_have_is_named);
+    tcase_add_test(cases,
+                   a_label_of_the_development_file_that_the_training_file_lacks_is_named_with_its_line);
+    tcase_add_test(cases, a_table_of_a_single_class_is_refused);
     tcase_add_test(cases, a_file_without_examples_is_refused);
     tcase_add_test(cases, a_teacher_with_another_vocabulary_is_refused);
+    tcase_add_test(cases, a_student_goes_on_from_what_another_has);
+    tcase_add_test(cases, a_student_of_other_letters_or_labels_is_no_beginning);
+    tcase_add_test(cases, an_input_is_never_the_output_folder);
+    tcase_add_test(cases, a_rate_that_is_too_large_is_named_by_its_option);
     tcase_add_test(cases, a_teacher_without_a_classifier_is_refused);
     suite_add_tcase(suite, cases);
     SRunner *runner = srunner_create(suite);

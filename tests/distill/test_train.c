@@ -1,8 +1,11 @@
 /* The training loop on a model small enough for a test: it learns, repeats, resumes, and survives what goes
  * wrong. */
 #include <check.h>
+#include <fcntl.h>
 #include <signal.h>
+#include <sys/file.h>
 #include <sys/resource.h>
+#include <sys/wait.h>
 
 #include "distill/adamw.h"
 #include "distill/checkpoint.h"
@@ -37,7 +40,7 @@ struct case_state {
     struct distill_weights weights, teacher;
     struct distill_run run;
     volatile sig_atomic_t stop;
-    int evaluations, stop_at; /* set the flag in this evaluation */
+    int evaluations, stop_at, kill_at; /* set the flag, or die, in this evaluation */
 };
 
 static struct case_state now;
@@ -63,16 +66,18 @@ static void make_set(struct distill_batch *set, size_t n, uint64_t key)
     }
 }
 
-static double accuracy(const float *logits, const struct distill_batch *set, size_t labels, void *context,
-                       char *text, size_t bytes)
+static double accuracy(const float *logits, const struct distill_batch *set,
+                       const struct model_config *config, void *context, char *text, size_t bytes)
 {
     struct case_state *s = context;
-    size_t right = 0;
+    size_t right = 0, labels = config->labels;
     for (size_t i = 0; i < set->sequences; i++)
         right += (logits[i * labels + 1] > logits[i * labels]) == (set->label[i] > 0);
     s->evaluations++;
     if (s->evaluations == s->stop_at)
         s->stop = 1;
+    if (s->evaluations == s->kill_at)
+        raise(SIGKILL);
     snprintf(text, bytes, "accuracy %zu of %zu", right, set->sequences);
     return (double)right / (double)set->sequences;
 }
@@ -207,6 +212,28 @@ START_TEST(a_run_learns_its_task)
 }
 END_TEST
 
+/* How often a file in the run's folder has a text. */
+static size_t count_in(const char *name, const char *text)
+{
+    char path[FILES_PATH_BYTES], *all;
+    size_t size, times = 0;
+    must(files_join(path, now.run.folder, name));
+    must(files_read(&all, &size, path, 1 << 20));
+    for (const char *at = all; (at = strstr(at, text)) != NULL; at++)
+        times++;
+    free(all);
+    return times;
+}
+
+START_TEST(the_curves_have_a_line_for_the_loss_and_one_for_the_metric)
+{
+    struct distill_outcome out;
+    must(train_again(&out));
+    ck_assert_uint_eq(count_in("curves.svg", "<polyline"), 2);
+    ck_assert_uint_eq(count_in("curves.svg", "<circle"), 3); /* an evaluation in each epoch */
+}
+END_TEST
+
 START_TEST(the_same_seed_gives_the_same_run_twice)
 {
     struct distill_outcome out;
@@ -252,10 +279,10 @@ START_TEST(a_torn_checkpoint_is_passed_over_for_the_one_before_it)
     must(train_again(&whole));
     uint64_t first = digest_of_weights();
     keep_folder("torn");
-    now.stop_at = 2; /* the newest of two checkpoints is number 10, at step 48, in checkpoint-0 */
+    now.stop_at = 2; /* the newest of two checkpoints is number 11, at step 48, in checkpoint-1 */
     ck_assert_int_eq(train_again(&resumed), STATUS_STOPPED);
     now.stop_at = -1;
-    tear("checkpoint-0");
+    tear("checkpoint-1");
     must(train_again(&resumed));
     ck_assert(first == digest_of_weights());
 }
@@ -276,14 +303,78 @@ START_TEST(with_no_whole_checkpoint_a_run_says_so)
 }
 END_TEST
 
+/* Trains in a process of its own, which dies in an evaluation, before the model of that one is kept. */
+static void train_until_killed(int evaluation)
+{
+    int how;
+    pid_t child = fork();
+    ck_assert_int_ge(child, 0);
+    if (child == 0) {
+        struct distill_outcome out;
+        now.evaluations = 0;
+        now.kill_at = evaluation;
+        _exit(distill_train(&out, &now.weights, &now.run));
+    }
+    ck_assert_int_eq(waitpid(child, &how, 0), child);
+    ck_assert(WIFSIGNALED(how) && WTERMSIG(how) == SIGKILL);
+}
+
+START_TEST(a_run_killed_before_its_first_regular_checkpoint_goes_on_to_the_same_result)
+{
+    struct distill_outcome whole, resumed;
+    now.run.checkpoint_steps = 1000;
+    must(train_again(&whole));
+    uint64_t first = digest_of_weights();
+    keep_folder("killed");
+    distill_weights_random(&now.weights, 3);
+    train_until_killed(2); /* the model of the first evaluation is in the folder */
+    must(train_again(&resumed));
+    ck_assert(first == digest_of_weights());
+    ck_assert_double_eq(whole.best, resumed.best);
+    ck_assert_uint_eq(whole.best_step, resumed.best_step);
+}
+END_TEST
+
+static void change(int what)
+{
+    switch (what) {
+    case 0:
+        now.run.phase[0].rate.peak *= 2;
+        break;
+    case 1:
+        now.weights.config.softmax_c = 4;
+        break;
+    case 2:
+        now.weights.config.layer_norm_eps = 1e-5f;
+        break;
+    case 3:
+        strcpy(now.weights.config.label[0], "nay");
+        break;
+    case 4:
+        now.run.metric = "F1";
+        break;
+    case 5:
+        folder_write_text("vocab.txt", "a\nc\n");
+        break;
+    default:
+        distill_threads_set(2);
+    }
+}
+
 START_TEST(a_checkpoint_of_other_options_is_refused)
 {
     struct distill_outcome out;
+    char vocabulary[FILES_PATH_BYTES];
+    snprintf(vocabulary, sizeof vocabulary, "%s", folder_path("vocab.txt"));
+    folder_write_text("vocab.txt", "a\nb\n");
+    now.run.vocabulary = vocabulary;
+    now.weights.config.attention = MODEL_2QUAD;
     now.stop_at = 1;
     ck_assert_int_eq(train_again(&out), STATUS_STOPPED);
     now.stop_at = -1;
-    now.run.phase[0].rate.peak *= 2;
-    ck_assert_int_eq(train_again(&out), STATUS_FOREIGN);
+    change(_i);
+    ck_assert_msg(train_again(&out) == STATUS_FOREIGN, "change %d is not seen", _i);
+    ck_assert(_i < 6 || strstr(status_message(), "--threads 1") != NULL);
 }
 END_TEST
 
@@ -297,6 +388,50 @@ START_TEST(a_finished_model_is_not_overwritten_unasked)
 }
 END_TEST
 
+START_TEST(starting_over_removes_the_model_before_the_first_step)
+{
+    struct distill_outcome out;
+    must(train_again(&out));
+    now.run.overwrite = true;
+    now.stop = 1; /* after the first step, and before an evaluation */
+    ck_assert_int_eq(distill_train(&out, &now.weights, &now.run), STATUS_STOPPED);
+    ck_assert(!files_exist(folder_path("out/config.json")) &&
+              !files_exist(folder_path("out/model.safetensors")));
+}
+END_TEST
+
+START_TEST(a_folder_in_which_another_process_trains_is_refused)
+{
+    struct distill_outcome out;
+    must(files_make_folder(now.run.folder));
+    int other = open(now.run.folder, O_RDONLY);
+    ck_assert_int_eq(flock(other, LOCK_EX), 0);
+    ck_assert_int_eq(train_again(&out), STATUS_STATE);
+    ck_assert_ptr_nonnull(strstr(status_message(), "another process"));
+    close(other);
+    must(train_again(&out));
+}
+END_TEST
+
+/* The log goes missing, or is shorter than the checkpoint says: a run goes on all the same. */
+START_TEST(a_log_that_is_gone_or_short_does_not_stop_a_run)
+{
+    struct distill_outcome out;
+    now.stop_at = 2;
+    ck_assert_int_eq(train_again(&out), STATUS_STOPPED);
+    now.stop_at = -1;
+    const char *log = folder_path("out/log.tsv");
+    ck_assert_int_eq(_i < 0 ? unlink(log) : truncate(log, _i), 0);
+    must(train_again(&out));
+    ck_assert_uint_eq(count_in("log.tsv", "phase\tepoch"), 1);
+    char *text;
+    size_t size;
+    must(files_read(&text, &size, folder_path("out/log.tsv"), 1 << 20));
+    ck_assert_uint_eq(strlen(text), size); /* no zeros */
+    free(text);
+}
+END_TEST
+
 START_TEST(a_full_disk_leaves_the_last_good_checkpoint)
 {
     struct distill_outcome out;
@@ -306,6 +441,9 @@ START_TEST(a_full_disk_leaves_the_last_good_checkpoint)
     (void)out;
     must(files_make_folder(now.run.folder));
     must(distill_adamw_init(&adamw, &now.weights));
+    ck_assert_int_ne(distill_checkpoint_write("/dev/null/none", &position, fingerprint, &now.weights, &adamw),
+                     STATUS_OK);
+    ck_assert_ptr_nonnull(strstr(status_message(), "there is none before it"));
     must(distill_checkpoint_write(now.run.folder, &position, fingerprint, &now.weights, &adamw));
     struct rlimit limit = {8192, RLIM_INFINITY}; /* stands in for the disk's end */
     signal(SIGXFSZ, SIG_IGN);
@@ -315,6 +453,7 @@ START_TEST(a_full_disk_leaves_the_last_good_checkpoint)
         ck_assert_int_ne(
             distill_checkpoint_write(now.run.folder, &position, fingerprint, &now.weights, &adamw),
             STATUS_OK);
+    ck_assert_ptr_nonnull(strstr(status_message(), "the one before it is kept"));
     limit.rlim_cur = RLIM_INFINITY;
     setrlimit(RLIMIT_FSIZE, &limit);
     must(distill_checkpoint_read(now.run.folder, &found, fingerprint, &now.weights, &adamw));
@@ -451,7 +590,7 @@ START_TEST(examples_without_labels_are_for_the_second_stage)
         now.train.label[i] = NAN;
     now.run.unlabelled = EXAMPLES / 2;
     now.run.teacher_bytes = 1 << 20;
-    now.run.phase[0].epochs = now.run.phase[1].epochs = 3;
+    now.run.phase[0].epochs = now.run.phase[1].epochs = 6;
     now.run.phase[1].gold = 0.5; /* the loss stays a number */
     make_student(MODEL_QUAD, MODEL_2QUAD, false);
     must(distill_train(&out, &now.weights, &now.run));
@@ -459,8 +598,8 @@ START_TEST(examples_without_labels_are_for_the_second_stage)
     char *log;
     size_t size;
     must(files_read(&log, &size, folder_path("student/log.tsv"), 1 << 20));
-    ck_assert_ptr_nonnull(strstr(log, "\nlayers\t3.0000\t36\t"));
-    ck_assert_ptr_nonnull(strstr(log, "\nlogits\t3.0000\t72\t"));
+    ck_assert_ptr_nonnull(strstr(log, "\nlayers\t6.0000\t72\t"));
+    ck_assert_ptr_nonnull(strstr(log, "\nlogits\t6.0000\t144\t"));
     free(log);
 }
 END_TEST
@@ -497,6 +636,34 @@ START_TEST(a_distillation_stopped_in_its_second_stage_goes_on_to_the_same_result
     make_student(MODEL_QUAD, MODEL_2QUAD, false);
     must(distill_train(&out, &now.weights, &now.run));
     ck_assert(first == digest_of_weights());
+}
+END_TEST
+
+START_TEST(a_distillation_killed_in_its_second_stage_does_not_repeat_the_first)
+{
+    struct distill_outcome out;
+    train_teacher();
+    now.run.checkpoint_steps = 1000;
+    make_student(MODEL_QUAD, MODEL_2QUAD, false);
+    must(distill_train(&out, &now.weights, &now.run));
+    uint64_t first = digest_of_weights();
+    keep_folder("killed");
+    make_student(MODEL_QUAD, MODEL_2QUAD, false);
+    train_until_killed(2); /* the first measures what the layers' stage leaves */
+    char *checkpoint;
+    size_t size;
+    struct distill_position at;
+    must(files_read(&checkpoint, &size, folder_path("killed/checkpoint-0"), 1 << 20));
+    memcpy(&at, checkpoint + 21 + DISTILL_FINGERPRINT_BYTES, sizeof at);
+    free(checkpoint);
+    ck_assert(at.generation == 2 && at.phase == 1 && at.step == 0);
+    make_student(MODEL_QUAD, MODEL_2QUAD, false);
+    now.evaluations = 0;
+    must(distill_train(&out, &now.weights, &now.run));
+    ck_assert(first == digest_of_weights());
+    ck_assert_uint_eq(count_in("log.tsv", "\nlayers\t6.0000\t144\t"),
+                      2); /* its last row, and its evaluation */
+    ck_assert_uint_eq(count_in("log.tsv", "\nlogits\t0.0000\t0\t"), 1);
 }
 END_TEST
 
@@ -539,6 +706,84 @@ START_TEST(an_epoch_has_every_example_once)
         seen[order[i]]++;
     for (size_t i = 0; i < EXAMPLES; i++)
         ck_assert_int_eq(seen[i], 1);
+}
+END_TEST
+
+/* The batches of an epoch, whatever their order: a sum over them of something of each one's set of examples. */
+static uint64_t digest_of_batches(size_t size, uint64_t key)
+{
+    uint32_t order[EXAMPLES];
+    uint64_t digest = 0;
+    distill_order_make(order, &now.train, size, key);
+    for (size_t first = 0; first < EXAMPLES; first += size) {
+        uint64_t members = 0;
+        for (size_t i = first; i < first + size && i < EXAMPLES; i++)
+            members += distill_random_key(1, order[i]);
+        digest += distill_random_key(2, members);
+    }
+    return digest;
+}
+
+START_TEST(batches_of_a_small_set_differ_between_epochs)
+{
+    for (size_t size = 4; size <= 64; size *= 2) {
+        ck_assert(digest_of_batches(size, 5) == digest_of_batches(size, 5));
+        ck_assert(digest_of_batches(size, 5) != digest_of_batches(size, 6));
+    }
+}
+END_TEST
+
+START_TEST(equal_lengths_meet_others_in_every_epoch)
+{
+    struct distill_batch set;
+    uint32_t order[2][12], id[2] = {1, 2};
+    distill_batch_init(&set);
+    for (size_t i = 0; i < 12; i++)
+        must(distill_batch_add(&set, id, NULL, 2, 0));
+    for (uint64_t i = 0; i < 2; i++)
+        distill_order_make(order[i], &set, 12, i); /* one pool of a single batch */
+    ck_assert_int_ne(memcmp(order[0], order[1], sizeof order[0]), 0);
+    distill_batch_clear(&set);
+}
+END_TEST
+
+START_TEST(a_phase_without_a_step_is_refused)
+{
+    struct distill_outcome out;
+    now.run.phase[0].epochs = 0.01;
+    ck_assert_int_eq(train_again(&out), STATUS_INPUT);
+    ck_assert_ptr_nonnull(strstr(status_message(), "phase task: 0.01 epochs of 24 steps"));
+}
+END_TEST
+
+START_TEST(decay_acts_on_matrices_whatever_their_rows)
+{
+    struct model_config config = teacher_config;
+    struct distill_weights weights;
+    config.labels = 1;
+    config.activation = MODEL_QUAD;
+    config.attention = MODEL_2QUAD;
+    config.learned_c = config.learned_quad = true;
+    must(distill_weights_allocate(&weights, &config));
+    size_t decaying = 0;
+    for (size_t i = 0; i < weights.tensors; i++) {
+        decaying += weights.tensor[i].decay;
+        if (strcmp(weights.tensor[i].name, "classifier.weight") == 0)
+            ck_assert(weights.tensor[i].decay);
+    }
+    ck_assert_uint_eq(decaying, 6 * config.layers + 2);
+    distill_weights_clear(&weights);
+}
+END_TEST
+
+START_TEST(the_norm_of_a_huge_gradient_is_a_number)
+{
+    struct distill_trainer trainer;
+    must(distill_trainer_init(&trainer, &now.run, &now.weights));
+    trainer.gradients.value[now.weights.count - 1] = 1e30f;
+    double norm = distill_adamw_step(&trainer.adamw, &now.weights, &trainer.gradients, 1e-3);
+    ck_assert_double_eq_tol(norm / 1e30, 1, 1e-6);
+    distill_trainer_clear(&trainer);
 }
 END_TEST
 
@@ -590,12 +835,18 @@ int main(void)
     tcase_add_checked_fixture(cases, setup, teardown);
     tcase_add_test(cases, the_float_pass_gives_the_reference_logits_of_a_real_student);
     tcase_add_test(cases, a_run_learns_its_task);
+    tcase_add_test(cases, the_curves_have_a_line_for_the_loss_and_one_for_the_metric);
     tcase_add_test(cases, the_same_seed_gives_the_same_run_twice);
     tcase_add_test(cases, a_run_that_was_stopped_goes_on_to_the_same_result);
     tcase_add_test(cases, a_torn_checkpoint_is_passed_over_for_the_one_before_it);
     tcase_add_test(cases, with_no_whole_checkpoint_a_run_says_so);
-    tcase_add_test(cases, a_checkpoint_of_other_options_is_refused);
+    tcase_add_test(cases, a_run_killed_before_its_first_regular_checkpoint_goes_on_to_the_same_result);
+    tcase_add_loop_test(cases, a_checkpoint_of_other_options_is_refused, 0, 7);
     tcase_add_test(cases, a_finished_model_is_not_overwritten_unasked);
+    tcase_add_test(cases, starting_over_removes_the_model_before_the_first_step);
+    tcase_add_test(cases, a_folder_in_which_another_process_trains_is_refused);
+    for (int length = -1; length < 200; length += 100) /* none, inside the heading, inside a row */
+        tcase_add_loop_test(cases, a_log_that_is_gone_or_short_does_not_stop_a_run, length, length + 1);
     tcase_add_test(cases, a_full_disk_leaves_the_last_good_checkpoint);
     tcase_add_test(cases, a_loss_that_is_no_number_stops_the_run_and_names_the_step);
     tcase_add_test(cases, a_distilled_student_answers_like_its_teacher);
@@ -605,8 +856,14 @@ int main(void)
     tcase_add_test(cases, a_score_without_a_label_is_the_teachers);
     tcase_add_test(cases, a_first_stage_with_its_teacher_in_memory_goes_on_to_the_same_result);
     tcase_add_test(cases, a_distillation_stopped_in_its_second_stage_goes_on_to_the_same_result);
+    tcase_add_test(cases, a_distillation_killed_in_its_second_stage_does_not_repeat_the_first);
     tcase_add_test(cases, products_in_bfloat16_are_near_those_in_float);
     tcase_add_test(cases, an_epoch_has_every_example_once);
+    tcase_add_test(cases, batches_of_a_small_set_differ_between_epochs);
+    tcase_add_test(cases, equal_lengths_meet_others_in_every_epoch);
+    tcase_add_test(cases, a_phase_without_a_step_is_refused);
+    tcase_add_test(cases, decay_acts_on_matrices_whatever_their_rows);
+    tcase_add_test(cases, the_norm_of_a_huge_gradient_is_a_number);
     tcase_add_test(cases, rates_warm_up_and_decay);
     tcase_add_test(cases, learned_coefficients_have_rates_of_their_own);
     suite_add_tcase(suite, cases);
