@@ -120,6 +120,8 @@ expect 0 "eval several at a time" "$trefoil" eval --cluster "$cluster" --task ss
     "$scratch/score"
 expect 0 "a second model is shared under a name, and its public part written" "$trefoil" share --cluster "$cluster" \
     --model "$scratch/score" --name scorer --export "$scratch/public"
+expect 0 "which may be written again" "$trefoil" share --cluster "$cluster" --model "$scratch/score" --name scorer \
+    --export "$scratch/public"
 expect 1 "the public part is no whole model" "$trefoil" count --model "$scratch/public"
 "$trefoil" offline --cluster "$cluster" --model scorer --bundles 1 --bucket 16 >/dev/null
 expect 0 "it suffices to infer" infer --text "one" --pair "two" --model "$scratch/public" --name scorer --json

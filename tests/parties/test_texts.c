@@ -111,7 +111,10 @@ START_TEST(the_public_part_of_a_model_is_what_a_client_needs_and_no_more)
     snprintf(from, sizeof from, "%s/models/sst2-tiny", getenv("TREFOIL_SOURCE") ? getenv("TREFOIL_SOURCE") : ".");
     ck_assert_ptr_nonnull(mkdtemp(folder));
     ck_assert_int_eq(model_read(&whole, from), STATUS_OK);
+    ck_assert_int_eq(model_check_free(from), STATUS_INPUT);
+    ck_assert_int_eq(model_check_free(folder), STATUS_OK);
     ck_assert_int_eq(model_write_embeddings(&whole, folder, from), STATUS_OK);
+    ck_assert_int_eq(model_check_free(folder), STATUS_OK); /* public: nothing is lost */
     ck_assert_int_eq(model_read_embeddings(&public, folder), STATUS_OK);
     const size_t hidden = whole.config.hidden;
     ck_assert_mem_eq(public.word, whole.word, whole.config.vocabulary * hidden * sizeof(float));
