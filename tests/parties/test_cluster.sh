@@ -46,9 +46,8 @@ says "602 tokens"
 expect 1 "a text without bundles of its length is refused" infer --text "$(yes word | head -n 40 | tr '\n' ' ')"
 says "trefoil offline"
 says "--bucket 64"
-printf 'good\n\nbad\n%s\n' "$(yes word | head -n 600 | tr '\n' ' ')" >"$scratch/texts"
-expect 1 "a file with a text too long is refused before the first" infer --file "$scratch/texts"
-says "texts:4"
+expect 2 "two texts are one too many" infer --text a --text b
+says "say it once"
 expect 1 "a model nobody shared is refused" infer --text good --name 0123456789abcdef
 says "0123456789abcdef"
 mkdir "$scratch/bare"
@@ -98,7 +97,28 @@ grep -v '^  ' "$scratch/out" | cmp -s - "$scratch/lines" || wrong "not all lines
 [ "$(grep -c '^  private' "$scratch/out")" -eq 6 ] || wrong "not six answers"
 expect 1 "too few bundles for a file" infer --file "$scratch/lines" --in-flight 2
 says "no bundle of 16 tokens or more is left"
+says "$scratch/lines:"
+says "have no answer"
 grep -v '^  ' "$scratch/out" | cmp -s - "$scratch/lines" && wrong "more lines than bundles"
+
+# ---- lines that cannot be classified ----
+"$trefoil" offline --cluster "$cluster" --bundles 4 --bucket 16 >/dev/null
+printf 'good\n\n\t\n%s\nb\0ad\nbad\n' "$(yes word | head -n 600 | tr '\n' ' ')" >"$scratch/texts"
+for from in file input; do
+    if [ $from = file ]; then
+        name=$scratch/texts
+        expect 1 "lines that cannot be classified are left out of a file" infer --json --file "$scratch/texts"
+    else
+        name="standard input"
+        expect 1 "and of standard input" sh -c '"$1" infer --json --cluster "$2" <"$3"' sh "$trefoil" "$cluster" \
+            "$scratch/texts"
+    fi
+    says "$name:3: the text is empty"
+    says "$name:4: the text has 602 tokens"
+    says "$name:5: the line holds a byte of value 0"
+    says "3 of 5 lines could not be classified"
+    [ "$(sed -n 's/.*"line":\([0-9]*\).*/\1/p' "$scratch/out" | tr '\n' ' ')" = "1 6 " ] || wrong "not the lines 1 and 6"
+done
 
 # ---- evaluation ----
 printf 'sentence\tlabel\n' >"$scratch/dev.tsv"
@@ -120,8 +140,9 @@ expect 0 "eval several at a time" "$trefoil" eval --cluster "$cluster" --task ss
     "$scratch/score"
 expect 0 "a second model is shared under a name, and its public part written" "$trefoil" share --cluster "$cluster" \
     --model "$scratch/score" --name scorer --export "$scratch/public"
-expect 0 "which may be written again" "$trefoil" share --cluster "$cluster" --model "$scratch/score" --name scorer \
+expect 0 "which may be written again" "$trefoil" share --cluster "$cluster" --model "$scratch/score" --name again \
     --export "$scratch/public"
+"$trefoil" remove --cluster "$cluster" --name again >/dev/null
 expect 1 "the public part is no whole model" "$trefoil" count --model "$scratch/public"
 "$trefoil" offline --cluster "$cluster" --model scorer --bundles 1 --bucket 16 >/dev/null
 expect 0 "it suffices to infer" infer --text "one" --pair "two" --model "$scratch/public" --name scorer --json
