@@ -28,12 +28,14 @@ struct service {
     pthread_mutex_t lock; /* the fields below */
     pthread_cond_t idle;
     int running, serving; /* requests there are; those that have a place (requests_max) */
+    struct job *queue;    /* those that have none yet, in the order in which they came */
     bool said_slow; /* that openings go over CURVE */
     double started;
 };
 
 struct job {
     struct service *service;
+    struct job *behind; /* in the queue; under its lock */
     struct net_session *session;
     int client; /* the hub's number of who asked */
     enum net_role role;

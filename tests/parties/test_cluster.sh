@@ -164,6 +164,15 @@ expect 1 "then nobody answers" "$source/scripts/cluster.sh" status "$cluster"
 expect 0 "and starts again" "$source/scripts/cluster.sh" start "$cluster"
 [ "$(ready)" -eq "$left" ] || wrong "a clean stop lost bundles"
 expect 0 "with its model" infer --text good --json
+"$source/scripts/cluster.sh" stop "$cluster" >/dev/null
+for who in P0 P1 P2; do
+    sed -i 's/^threads = 1;$/threads = 1; requests_max = 1;/' "$cluster/$who.conf"
+done
+"$source/scripts/cluster.sh" start "$cluster" >/dev/null
+"$trefoil" offline --cluster "$cluster" --bundles 24 --bucket 16 >/dev/null
+yes 'it is good' | head -n 24 >"$scratch/many"
+expect 0 "lines wait for parties that are busy" infer --file "$scratch/many" --in-flight 24
+[ "$(grep -c '^  private' "$scratch/out")" -eq 24 ] || wrong "not every line was answered"
 
 kill -KILL "$(cat "$cluster/P2.pid")"
 sed 's/^model/timeout_ms = 2000; model/' "$cluster/client.conf" >"$cluster/hasty.conf"
