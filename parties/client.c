@@ -121,9 +121,12 @@ static enum status describe_once(struct client *c, const char *model, struct des
     struct description second = {0};
     unsigned char other[MODEL_ID_BYTES];
     json_t *request = json_pack("{s:s}", "op", "describe");
-    if (model)
-        json_object_set_new(request, "model", json_string(model));
     memset(out, 0, sizeof *out);
+    /* Left out it would be the model shared last: another one. */
+    if (model && json_object_set_new(request, "model", json_string(model)) != 0) {
+        json_decref(request);
+        return status_fail(STATUS_INPUT, "the name of a model is UTF-8 text; this is none");
+    }
     enum status status = client_ask(c, 1u << 1 | 1u << 2, request, &session);
     if (status == STATUS_OK)
         status = describe_at(c, session, 1, out, id);

@@ -14,6 +14,7 @@
 struct arguments {
     struct command_place place;
     const char *model, *calibration, *name, *export;
+    char own[sizeof((struct description *)0)->name]; /* the name if none was said */
     bool overwrite;
 };
 
@@ -42,8 +43,8 @@ static error_t parse(int key, char *argument, struct argp_state *state)
         arguments->calibration = argument;
         return 0;
     case 'n':
-        if (!*argument || strlen(argument) >= sizeof((struct description *)0)->name)
-            argp_error(state, "a name has 1 to 63 characters");
+        if (description_check_name(argument) != STATUS_OK)
+            argp_error(state, "--name: %s", status_message());
         arguments->name = argument;
         return 0;
     case 'e':
@@ -81,6 +82,18 @@ static const struct argp argp = {
     children,
     NULL,
     NULL};
+
+/* Names that the parties would refuse are refused before the texts are run. */
+static enum status choose_name(struct arguments *arguments)
+{
+    if (arguments->name)
+        return STATUS_OK;
+    calibrated_name(arguments->own, sizeof arguments->own, arguments->model);
+    arguments->name = arguments->own;
+    enum status status = description_check_name(arguments->name);
+    return status ? status_prefix(status, "%s: choose another name with --name: ", arguments->model)
+                  : STATUS_OK;
+}
 
 static enum status share(struct client *client, const struct calibrated *model)
 {
@@ -125,10 +138,12 @@ int command_share(int argc, char **argv)
     struct calibrated model = {0};
     struct client *client = NULL;
     command_parse(&argp, argc, argv, &arguments);
-    enum status status = config_load(&config, arguments.place.path);
+    enum status status = config_load_caller(&config, arguments.place.path);
     if (status)
         return command_fail(argv[0]);
-    status = check_export(&arguments);
+    status = choose_name(&arguments);
+    if (!status)
+        status = check_export(&arguments);
     command_threads(0);
     if (!status)
         status = calibrated_open(&model, arguments.model, arguments.calibration, arguments.name);

@@ -98,6 +98,19 @@ expect 1 "nor over those of another" "$trefoil" share --config "$scratch/example
     "$scratch/random" --export "$scratch/random2"
 says "random2 holds a model already"
 cmp -s "$scratch/random/model.safetensors" "$scratch/random2/model.safetensors" || wrong "the weights were replaced"
+latin=$(printf 'caf\351')
+newline='a
+b'
+expect 2 "share refuses a name that is not UTF-8" "$trefoil" share --config "$scratch/examples/owner.conf" --model \
+    "$scratch/random" --name "$latin"
+says "UTF-8"
+expect 2 "and one of two lines" "$trefoil" share --config "$scratch/examples/owner.conf" --model "$scratch/random" \
+    --name "$newline"
+says "control characters"
+cp -r "$scratch/random" "$scratch/$latin"
+expect 1 "also where the folder is called so" "$trefoil" share --config "$scratch/examples/owner.conf" --model \
+    "$scratch/$latin"
+says "choose another name with --name"
 expect 1 "random-model refuses a shape that makes no sense" "$trefoil" random-model --hidden 10 --heads 3 \
     "$scratch/wrong"
 
