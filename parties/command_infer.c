@@ -169,11 +169,12 @@ static enum status explain_empty(const struct session *session, uint32_t bucket)
             "no bundle of %u tokens or more is left; ask an operator of the parties for more (trefoil offline "
             "--bucket %u --bundles 10)",
             bucket, bucket);
+    char path[COMMAND_QUOTED];
     return status_fail(
         STATUS_EMPTY,
         "no bundle of %u tokens or more is left; deal more with: trefoil offline --config %s --bucket %u "
         "--bundles 10",
-        bucket, session->arguments->place.path, bucket);
+        bucket, command_quote(path, session->arguments->place.path), bucket);
 }
 
 struct result {

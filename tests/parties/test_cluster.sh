@@ -4,7 +4,7 @@
 set -eu
 . "$(dirname "$0")/say.sh"
 model=$source/models/sst2-tiny
-cluster=$scratch/cluster
+cluster="$scratch/the owner's cluster"
 TREFOIL_PROGRAM=$trefoil
 export TREFOIL_PROGRAM
 
@@ -24,6 +24,7 @@ infer() {
 expect 0 "a cluster starts, shares its model and deals" "$source/scripts/cluster.sh" start "$cluster" --model "$model" \
     --bundles 3 --bucket 16
 says "three parties run"
+says "--cluster '$scratch/the owner'\\''s cluster' --text"
 expect 1 "it is not started twice" "$source/scripts/cluster.sh" start "$cluster" --model "$model"
 says "running already"
 expect 0 "status shows the model and its bundles" "$trefoil" status --cluster "$cluster"
@@ -44,14 +45,19 @@ says "empty"
 expect 1 "a text longer than the model is refused" infer --text "$(yes word | head -n 600 | tr '\n' ' ')"
 says "602 tokens"
 expect 1 "a text without bundles of its length is refused" infer --text "$(yes word | head -n 40 | tr '\n' ' ')"
-says "trefoil offline"
-says "--bucket 64"
+says "trefoil offline --config '$scratch/the owner'\\''s cluster/client.conf' --bucket 64"
 expect 2 "two texts are one too many" infer --text a --text b
 says "say it once"
 expect 1 "a model nobody shared is refused" infer --text good --name 0123456789abcdef
 says "0123456789abcdef"
+! grep -qF 'P1: P1' "$scratch/err" || wrong "the party is named twice"
+expect 1 "a name that is none is not that of the model shared last" "$trefoil" remove --cluster "$cluster" --name \
+    "$(printf '\351')"
+says "UTF-8"
 mkdir "$scratch/bare"
 cp "$model/config.json" "$model/model.safetensors" "$scratch/bare"
+expect 1 "the configuration of a party is none for a client" "$trefoil" status --config "$cluster/P0.conf"
+says "is the configuration of the party P0"
 expect 1 "a missing vocabulary is named" infer --text good --model "$scratch/bare"
 says "$scratch/bare/vocab.txt"
 "$trefoil" random-model --layers 1 --hidden 16 --heads 2 --ffn 32 --vocabulary 300 --positions 32 "$scratch/other"
