@@ -78,6 +78,9 @@ sed -e 's/client\.key/stranger.key/; s/name = "client"/name = "stranger"/; s/^mo
     "$cluster/client.conf" >"$cluster/stranger.conf"
 expect 1 "a key that is on no list is refused" "$trefoil" infer --config "$cluster/stranger.conf" --text good
 expect 1 "and learns nothing of the parties" "$trefoil" status --config "$cluster/stranger.conf"
+expect 1 "nothing is exported of a model that was not shared" "$trefoil" share --config "$cluster/stranger.conf" \
+    --model "$scratch/other" --export "$scratch/never"
+[ ! -e "$scratch/never/model.safetensors" ] || wrong "its public part was written"
 sed -e 's/name = "P1"; role = "P1"; key_file = "P1.key.pub"/name = "P1"; role = "P1"; key_file = "stranger.key.pub"/' \
     -e 's/^model/timeout_ms = 2000; model/' "$cluster/client.conf" >"$cluster/wrong.conf"
 expect 1 "a party with another key than expected is not talked to" "$trefoil" infer --config "$cluster/wrong.conf" \
