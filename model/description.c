@@ -18,6 +18,14 @@ void description_clear(struct description *d)
     memset(d, 0, sizeof *d);
 }
 
+static bool is_printable(const char *text)
+{
+    for (; *text; text++)
+        if ((unsigned char)*text < 32 || *text == 127)
+            return false;
+    return true;
+}
+
 /* ---- writing ---- */
 
 static json_t *labels_json(const struct model_config *c)
@@ -44,6 +52,17 @@ static json_t *weights_json(const struct description *d)
     return weights;
 }
 
+enum status description_check_name(const char *name)
+{
+    const size_t most = sizeof((struct description *)0)->name - 1;
+    json_t *text = json_string(name); /* NULL if it is not UTF-8 */
+    const bool good = text && *name && strlen(name) <= most && is_printable(name);
+    json_decref(text);
+    return good ? STATUS_OK
+                : status_fail(STATUS_INPUT, "the name of a model is UTF-8 text of 1 to %zu bytes without control characters",
+                              most);
+}
+
 enum status description_write(const struct description *d, char **text)
 {
     const struct model_config *c = &d->config;
@@ -58,6 +77,9 @@ enum status description_write(const struct description *d, char **text)
         "learned_c", (int)c->learned_c, "learned_quad", (int)c->learned_quad, "lower_case", (int)c->lower_case,
         "regression", (int)c->regression, "labels", labels_json(c), "ranges", ranges_json(d), "weights",
         weights_json(d));
+    *text = NULL;
+    if (!json && description_check_name(d->name) != STATUS_OK)
+        return STATUS_INPUT;
     *text = json ? json_dumps(json, JSON_SORT_KEYS | JSON_COMPACT | JSON_REAL_PRECISION(17)) : NULL;
     json_decref(json);
     return *text ? STATUS_OK : status_fail(STATUS_MEMORY, "the model's description could not be written");
@@ -197,14 +219,6 @@ static enum status read_config(const json_t *json, struct model_config *c)
     if (status == STATUS_OK && model_config_check(c) != STATUS_OK)
         status = status_prefix(STATUS_FOREIGN, "the model's description: ");
     return status;
-}
-
-static bool is_printable(const char *text)
-{
-    for (; *text; text++)
-        if ((unsigned char)*text < 32 || *text == 127)
-            return false;
-    return true;
 }
 
 static enum status read_hex(const json_t *json, const char *field, unsigned char *out, size_t size)

@@ -23,6 +23,8 @@ struct description {
     char name[64];           /* what the owner calls it */
 };
 
+/* STATUS_INPUT if a model cannot be called so: the parties would refuse it. */
+STATUS_MUST_USE enum status description_check_name(const char *name);
 /* JSON, canonical: sorted keys, exact numbers. *text is malloc'ed. */
 STATUS_MUST_USE enum status description_write(const struct description *description, char **text);
 /* Checks every field: the text comes from a peer or a file. */

@@ -92,6 +92,31 @@ enum status model_read_embeddings(struct model *out, const char *folder)
 
 /* ---- writing ---- */
 
+static bool is_public(const char *path)
+{
+    struct safetensors *file = NULL;
+    struct table table[TABLES];
+    struct model none = {0};
+    tables_of(table, &none);
+    bool all = safetensors_open(&file, path) == STATUS_OK && safetensors_count(file) == TABLES;
+    for (int i = 0; all && i < TABLES; i++)
+        all = safetensors_find(file, table[i].name) != NULL;
+    safetensors_close(&file);
+    return all;
+}
+
+enum status model_check_free(const char *folder)
+{
+    char weights[FILES_PATH_BYTES], config[FILES_PATH_BYTES];
+    enum status status = files_join(weights, folder, "model.safetensors");
+    if (!status)
+        status = files_join(config, folder, "config.json");
+    if (status || (!files_exist(weights) && !files_exist(config)) || is_public(weights))
+        return status;
+    return status_fail(STATUS_INPUT, "%s holds a model already: name another folder, or pass --overwrite",
+                       folder);
+}
+
 static bool fits_half(const float *value, size_t count)
 {
     uint16_t half;

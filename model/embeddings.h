@@ -17,6 +17,10 @@ STATUS_MUST_USE enum status model_read_embeddings(struct model *out, const char 
 STATUS_MUST_USE enum status model_tables_digest(unsigned char digest[MODEL_TABLES_BYTES], const struct model *model,
                                                 const char *folder);
 
+/* Whether a folder may be written into: STATUS_INPUT if it holds a model already, unless that is a public one, whose
+ * tables the owner of the whole model can write again. */
+STATUS_MUST_USE enum status model_check_free(const char *folder);
+
 /* Writes a public folder (made if missing) from the folder of a whole model, weights of which are in model.
  * F16 where that loses nothing. */
 STATUS_MUST_USE enum status model_write_embeddings(const struct model *model, const char *folder,

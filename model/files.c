@@ -118,6 +118,12 @@ int files_exist(const char *path)
     return access(path, F_OK) == 0;
 }
 
+int files_same(const char *path, const char *other)
+{
+    struct stat a, b;
+    return stat(path, &a) == 0 && stat(other, &b) == 0 && a.st_dev == b.st_dev && a.st_ino == b.st_ino;
+}
+
 enum status files_make_folder(const char *path)
 {
     struct stat about;

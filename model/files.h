@@ -34,6 +34,9 @@ const char *files_show(char out[FILES_SHOWN_BYTES], const char *text);
 /* 1 if something of that name exists, else 0. */
 int files_exist(const char *path);
 
+/* Whether both are there and one thing, by whatever names: device and inode are the same. */
+int files_same(const char *path, const char *other);
+
 /* Makes a folder unless it is there already; its parent must exist. */
 STATUS_MUST_USE enum status files_make_folder(const char *path);
 

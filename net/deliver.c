@@ -43,7 +43,10 @@ static void take_error(struct net_session *session, struct net_box *box, const s
         return;
     }
     net_printable(text, sizeof text, data + 4, bytes - 4);
-    net_box_fail(session, box, (enum status)data[0], "%s: %s", name, text);
+    /* Most messages of a party begin with its name. */
+    const size_t length = strlen(name);
+    const bool named = strncmp(text, name, length) == 0 && (text[length] == ' ' || text[length] == ':');
+    net_box_fail(session, box, (enum status)data[0], "%s%s%s", named ? "" : name, named ? "" : ": ", text);
 }
 
 static void list_request(struct net_session *session, int peer)

@@ -59,7 +59,7 @@ struct net_peer_state {
     struct net_link *dial;
     struct net_link *accepted;    /* newest first */
     struct net_frame_list outbox; /* frames that wait for a link */
-    struct net_shape_line line;   /* frames that wait on a shaped link */
+    struct net_shape_line line;   /* frames that wait on a shaped link; its clock is under the lock */
     uint64_t doomed;              /* one of two links to this epoch closed: at doom_at its sessions fail */
     int64_t doom_at;
     /* under lock: */
@@ -154,11 +154,6 @@ struct net_session {
     char *request;
     struct net_road *road; /* rounds with its peer go there; NULL: over CURVE */
 };
-
-static inline bool net_is_party(enum net_role role)
-{
-    return role <= NET_ROLE_P2;
-}
 
 static inline bool net_is_evaluator(enum net_role role)
 {

@@ -52,6 +52,11 @@ enum net_role {
     NET_ROLES = 6
 };
 
+static inline bool net_is_party(enum net_role role)
+{
+    return role <= NET_ROLE_P2;
+}
+
 struct net_peer {
     char name[NET_NAME_MAX];
     enum net_role role;
@@ -166,8 +171,6 @@ void net_session_close(struct net_session **session);
 struct net_session_id net_session_id(const struct net_session *session);
 const struct net_counters *net_session_counters(const struct net_session *session);
 const struct net_times *net_session_times(const struct net_session *session);
-/* Those of time as well. */
-void net_session_counters_reset(struct net_session *session);
 /* Another deadline for this session only. */
 void net_session_timeout(struct net_session *session, int timeout_ms);
 /* Every frame carries this bundle serial from now on, and rounds and deals of another bundle are refused. 0
@@ -201,7 +204,7 @@ void net_send_error(struct net_session *session, int peer, enum status code);
  * side must be able to call the other over tcp, and both must have the option fast_links.
  *     *why: "" if so; otherwise, with STATUS_OK, why rounds go over CURVE as before, to be read behind the peer's name. A call
  *           that fails is not tried again for a minute.
- *     cost  three messages each way, once; beside them two descriptors and 260 KB until the session is closed
+ *     cost  two messages each way and a verdict of the side that calls, once; beside them two descriptors and 2 MiB until the session is closed
  *     errors as those of net_receive; the session is of no use then */
 STATUS_MUST_USE enum status net_session_fast(struct net_session *session, int peer, const char **why);
 

@@ -255,12 +255,6 @@ const struct net_times *net_session_times(const struct net_session *session)
     return &session->times;
 }
 
-void net_session_counters_reset(struct net_session *session)
-{
-    memset(&session->times, 0, sizeof session->times);
-    memset(&session->counters, 0, sizeof session->counters);
-}
-
 void net_session_timeout(struct net_session *session, int timeout_ms)
 {
     session->timeout_ms = timeout_ms > 0 ? timeout_ms : session->hub->timeout_ms;

@@ -1,13 +1,7 @@
 #include "net/shape.h"
 
 #include "net/link.h"
-
-static int64_t nanoseconds(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
-}
+#include "net/road.h"
 
 bool net_is_shaped(const struct net_hub *hub)
 {
@@ -17,7 +11,7 @@ bool net_is_shaped(const struct net_hub *hub)
 int64_t net_shape_due(struct net_hub *hub, int peer, size_t bytes)
 {
     struct net_shape_line *line = &hub->peers[peer].line;
-    const int64_t now = nanoseconds();
+    const int64_t now = net_nanoseconds();
     pthread_mutex_lock(&hub->lock);
     if (line->busy_until < now)
         line->busy_until = now;
@@ -41,7 +35,7 @@ bool net_shape_forward(struct net_hub *hub, bool all)
 {
     if (!net_is_shaped(hub))
         return false;
-    const int64_t now = all ? INT64_MAX : nanoseconds();
+    const int64_t now = all ? INT64_MAX : net_nanoseconds();
     bool some = false;
     for (size_t i = 0; i < NET_PEERS_MAX; i++) {
         struct net_frame_list *waiting = &hub->peers[i].line.frames;
@@ -63,7 +57,7 @@ int64_t net_shape_wait(const struct net_hub *hub)
     }
     if (due == INT64_MAX)
         return due;
-    const int64_t now = nanoseconds();
+    const int64_t now = net_nanoseconds();
     return due > now ? due - now : 0;
 }
 

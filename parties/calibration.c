@@ -64,8 +64,7 @@ static enum status calibrate(struct calibrated *out, const char *folder, const c
     return status;
 }
 
-/* The last part of a path, without slashes at its end. */
-static void name_of_folder(char *out, size_t size, const char *folder)
+void calibrated_name(char *out, size_t size, const char *folder)
 {
     size_t end = strlen(folder);
     while (end > 1 && folder[end - 1] == '/')
@@ -91,7 +90,7 @@ enum status calibrated_open(struct calibrated *out, const char *folder, const ch
     if (!status && name)
         snprintf(out->description.name, sizeof out->description.name, "%s", name);
     else if (!status)
-        name_of_folder(out->description.name, sizeof out->description.name, folder);
+        calibrated_name(out->description.name, sizeof out->description.name, folder);
     if (status)
         calibrated_clear(out);
     return status;

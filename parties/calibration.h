@@ -17,6 +17,8 @@ struct calibrated {
  * progress bar. */
 STATUS_MUST_USE enum status calibrated_open(struct calibrated *out, const char *folder, const char *texts,
                                             const char *name);
+/* What a model is called for its folder: the last part of the path, without slashes at its end. */
+void calibrated_name(char *out, size_t size, const char *folder);
 void calibrated_clear(struct calibrated *calibrated);
 
 /* The program's own sample texts, a line each: made from parties/calibration.txt when it is built. */

@@ -80,7 +80,7 @@ static enum status check_folder(const struct classifier *c, const char *folder)
 enum status classifier_open(struct classifier *out, const char *config, const char *folder, const char *name)
 {
     memset(out, 0, sizeof *out);
-    enum status status = config_load(&out->config, config);
+    enum status status = config_load_caller(&out->config, config);
     if (!status && !folder)
         folder = out->config.model;
     if (!status && !folder)

@@ -9,6 +9,10 @@
 /* Work at the parties may take minutes (a large model to load); a party that is gone is noticed by the link. */
 #define PATIENCE 30
 
+/* Between requests that found no place: from AGAIN_MS on, doubled up to AGAIN_DOUBLED times. */
+#define AGAIN_MS 50
+#define AGAIN_DOUBLED 5
+
 double client_seconds(void)
 {
     struct timespec now;
@@ -23,6 +27,7 @@ enum status client_open(struct client **out, const struct config *config, void *
     *out = c;
     if (!c)
         return status_fail(STATUS_MEMORY, "out of memory");
+    pthread_mutex_init(&c->ask, NULL);
     c->timeout_ms = config->timeout_ms > 0 ? config->timeout_ms : 20000;
     enum status status = config_hub(config, context, &c->hub);
     for (int i = 0; status == STATUS_OK && i < 3; i++) {
@@ -40,6 +45,7 @@ void client_close(struct client **client)
     if (!*client)
         return;
     net_hub_close(&(*client)->hub);
+    pthread_mutex_destroy(&(*client)->ask);
     free(*client);
     *client = NULL;
 }
@@ -51,11 +57,30 @@ enum status client_ask(struct client *c, unsigned parties, json_t *request, stru
     enum status status = net_session_open(session, c->hub, NULL);
     if (status == STATUS_OK)
         net_session_timeout(*session, c->timeout_ms * PATIENCE);
+    pthread_mutex_lock(&c->ask);
     for (int i = 0; status == STATUS_OK && i < 3; i++)
         if (parties & 1u << i)
             status = message_send(*session, c->party[i], NET_REQUEST, json_incref(request));
+    pthread_mutex_unlock(&c->ask);
     json_decref(request);
     return status;
+}
+
+bool client_again(struct client *c, enum status status, double start, unsigned *tries)
+{
+    const double now = client_seconds();
+    pthread_mutex_lock(&c->ask);
+    if (status == STATUS_OK)
+        c->served = now;
+    const double since = c->served > start ? c->served : start;
+    pthread_mutex_unlock(&c->ask);
+    if (status != STATUS_BUSY || 1e3 * (now - since) >= c->timeout_ms)
+        return false;
+    const uint32_t most = (uint32_t)AGAIN_MS << (*tries < AGAIN_DOUBLED ? (*tries)++ : AGAIN_DOUBLED);
+    /* Not all that were refused together come back together. */
+    const long ms = (long)(most / 2 + randombytes_uniform(most / 2 + 1));
+    nanosleep(&(struct timespec){ms / 1000, ms % 1000 * 1000000}, NULL);
+    return true;
 }
 
 enum status client_reply(struct client *c, struct net_session *session, int party, json_t **out)

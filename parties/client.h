@@ -32,13 +32,15 @@ struct inference {
     /* out */
     float *logits;           /* [batch][labels], by the caller */
     double online_ms;        /* from the client's input to the logit shares, as the slower evaluator measured */
-    double total_ms;         /* as the client saw it, bundle agreement included */
+    double total_ms;         /* as the client saw it, bundle agreement and waiting for a place included */
     uint64_t rounds, bytes;  /* between the evaluators; bytes one way */
     uint64_t serial;
     bool ahead;              /* both evaluators had warmed the bundle before they were asked */
     struct walk_profile *profile; /* in: NULL, or [2]: filled with those of P1 and P2; to be cleared in any case */
 };
-/* STATUS_EMPTY: no bundle is ready for this shape at all three parties. */
+/* STATUS_EMPTY: no bundle is ready for this shape at all three parties. STATUS_BUSY, of this and of client_describe and
+ * client_deal: a party had no place, and none of this client's requests was served, for timeout_ms; nothing is
+ * spent. */
 STATUS_MUST_USE enum status client_infer(struct client *client, const struct description *description,
                                          struct inference *inference);
 

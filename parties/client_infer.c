@@ -174,10 +174,27 @@ static enum status expect_serial(struct client *c, struct net_session *session, 
     return status;
 }
 
+static enum status infer_once(struct client *c, const struct description *d, const struct schedule *s, struct inference *i)
+{
+    struct net_session *session = NULL;
+    json_t *request = client_shape_request("infer", i->model, s, i->tune);
+    if (request && i->profile)
+        json_object_set_new(request, "profile", json_true());
+    enum status status = client_ask(c, 7, request, &session);
+    if (status == STATUS_OK)
+        status = expect_serial(c, session, i);
+    if (status == STATUS_OK)
+        status = send_inputs(c, session, s, i);
+    if (status == STATUS_OK)
+        status = receive_logits(c, session, s, d->config.labels, i);
+    net_session_close(&session);
+    return status;
+}
+
 enum status client_infer(struct client *c, const struct description *d, struct inference *i)
 {
     struct schedule s;
-    struct net_session *session = NULL;
+    unsigned tries = 0;
     if (i->profile)
         memset(i->profile, 0, 2 * sizeof *i->profile);
     enum status status = description_compile(d, i->bucket, i->batch, i->tune, &s);
@@ -187,20 +204,12 @@ enum status client_infer(struct client *c, const struct description *d, struct i
         if (i->length[b] < 2 || i->length[b] > i->bucket)
             status = status_fail(STATUS_INPUT, "a text of %u tokens in a bucket of %u", i->length[b], i->bucket);
     const double start = client_seconds();
-    json_t *request = client_shape_request("infer", i->model, &s, i->tune);
-    if (request && i->profile)
-        json_object_set_new(request, "profile", json_true());
-    if (status == STATUS_OK)
-        status = client_ask(c, 7, json_incref(request), &session);
-    json_decref(request);
-    if (status == STATUS_OK)
-        status = expect_serial(c, session, i);
-    if (status == STATUS_OK)
-        status = send_inputs(c, session, &s, i);
-    if (status == STATUS_OK)
-        status = receive_logits(c, session, &s, d->config.labels, i);
+    if (status == STATUS_OK) {
+        do
+            status = infer_once(c, d, &s, i);
+        while (client_again(c, status, start, &tries));
+    }
     i->total_ms = 1e3 * (client_seconds() - start);
-    net_session_close(&session);
     schedule_clear(&s);
     return status;
 }

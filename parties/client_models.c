@@ -21,9 +21,12 @@ static json_t *held_ids(const struct held *h)
 static enum status ask(struct client *c, int party, const char *model, struct held *out)
 {
     json_t *request = json_pack("{s:s}", "op", "describe");
-    if (model)
-        json_object_set_new(request, "model", json_string(model));
     memset(out, 0, sizeof *out);
+    /* Left out it would be the model shared last: another one. */
+    if (model && json_object_set_new(request, "model", json_string(model)) != 0) {
+        json_decref(request);
+        return status_fail(STATUS_INPUT, "the name of a model is UTF-8 text; this is none");
+    }
     return client_ask(c, 1u << party, request, &out->session);
 }
 
@@ -147,8 +150,8 @@ static enum status answer_of_p0(struct client *c, struct held *h, unsigned *part
     return STATUS_OK;
 }
 
-enum status client_describe(struct client *c, const char *model, struct description *out,
-                            unsigned char id[MODEL_ID_BYTES])
+static enum status describe_once(struct client *c, const char *model, struct description *out,
+                                 unsigned char id[MODEL_ID_BYTES])
 {
     struct held h[3] = {{0}};
     unsigned parties = 7;
@@ -164,6 +167,18 @@ enum status client_describe(struct client *c, const char *model, struct descript
     if (status == STATUS_OK)
         status = hex ? describe(c, 1, &h[1], hex, out, id) : none_at_all(c, h, model);
     clear_all(h);
+    return status;
+}
+
+enum status client_describe(struct client *c, const char *model, struct description *out,
+                            unsigned char id[MODEL_ID_BYTES])
+{
+    const double start = client_seconds();
+    unsigned tries = 0;
+    enum status status;
+    do
+        status = describe_once(c, model, out, id);
+    while (client_again(c, status, start, &tries));
     return status;
 }
 

@@ -36,26 +36,35 @@ static enum status follow_reports(struct client *c, struct net_session *session,
     return STATUS_OK;
 }
 
-enum status client_deal(struct client *c, const struct description *d, struct deal_request *r)
+static enum status deal_once(struct client *c, const struct schedule *s, struct deal_request *r)
 {
-    struct schedule s;
     struct net_session *session = NULL;
     uint64_t received[3] = {0, 0, 0};
-    enum status status = description_compile(d, r->bucket, r->batch, r->tune, &s);
-    if (status != STATUS_OK)
-        return status;
-    const double start = client_seconds();
-    json_t *request = client_shape_request("deal", r->model, &s, r->tune);
+    json_t *request = client_shape_request("deal", r->model, s, r->tune);
     json_object_set_new(request, "count", json_integer((json_int_t)r->count));
-    status = client_ask(c, 7, request, &session);
+    enum status status = client_ask(c, 7, request, &session);
     if (status == STATUS_OK)
         net_session_timeout(session, MESSAGE_PATIENCE_MS);
     for (int party = 0; status == STATUS_OK && party < 3; party++)
         status = follow_reports(c, session, party, r, &received[party]);
     r->bytes_p1 = received[1];
     r->bytes_p2 = received[2];
-    r->seconds = client_seconds() - start;
     net_session_close(&session);
+    return status;
+}
+
+enum status client_deal(struct client *c, const struct description *d, struct deal_request *r)
+{
+    struct schedule s;
+    unsigned tries = 0;
+    enum status status = description_compile(d, r->bucket, r->batch, r->tune, &s);
+    if (status != STATUS_OK)
+        return status;
+    const double start = client_seconds();
+    do
+        status = deal_once(c, &s, r);
+    while (client_again(c, status, start, &tries));
+    r->seconds = client_seconds() - start;
     schedule_clear(&s);
     return status;
 }

@@ -2,6 +2,8 @@
 #ifndef TREFOIL_PARTIES_CLIENT_SESSION_H
 #define TREFOIL_PARTIES_CLIENT_SESSION_H
 
+#include <pthread.h>
+
 #include "parties/client.h"
 #include "parties/messages.h"
 
@@ -9,6 +11,8 @@ struct client {
     struct net_hub *hub;
     int party[3]; /* the hub's numbers of P0, P1, P2 */
     int timeout_ms;
+    pthread_mutex_t ask; /* requests of several threads reach all parties in one order; and below */
+    double served;       /* when the last request was, client_seconds */
 };
 
 double client_seconds(void);
@@ -16,6 +20,10 @@ double client_seconds(void);
  * case. */
 STATUS_MUST_USE enum status client_ask(struct client *client, unsigned parties, json_t *request,
                                        struct net_session **session);
+/* Whether to ask once more: STATUS_BUSY, for which it waits first, a little longer each time, until timeout_ms have passed since
+ * start (client_seconds) and since any request of this client was served. One party that gives no place is enough for nothing to be begun at the others: no bundle is taken or
+ * dealt without all three. tries: 0 at first. */
+bool client_again(struct client *client, enum status status, double start, unsigned *tries);
 STATUS_MUST_USE enum status client_reply(struct client *client, struct net_session *session, int party, json_t **out);
 STATUS_MUST_USE enum status client_number(const struct client *client, const json_t *reply, int party,
                                           const char *field, uint64_t *out);

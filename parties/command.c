@@ -45,6 +45,24 @@ void command_threads(int threads)
     openblas_set_num_threads(threads > 0 ? threads : 1);
 }
 
+const char *command_quote(char out[COMMAND_QUOTED], const char *path)
+{
+    static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_./:=@%+,-";
+    if (*path && path[strspn(path, plain)] == '\0') {
+        snprintf(out, COMMAND_QUOTED, "%s", path);
+        return out;
+    }
+    char *to = out;
+    *to++ = '\'';
+    for (; *path && to - out < COMMAND_QUOTED - 6; path++) {
+        if (*path == '\'')
+            to = stpcpy(to, "'\\'");
+        *to++ = *path;
+    }
+    strcpy(to, "'");
+    return out;
+}
+
 enum status command_flush(void)
 {
     errno = 0;

@@ -40,6 +40,10 @@ unsigned long command_number(const char *text, const char *option, unsigned long
 /* Products in the clear use every processor from here on (0), or that many threads. */
 void command_threads(int threads);
 
+/* A path as a shell takes it: in quotes where it needs them. For commands in messages. */
+#define COMMAND_QUOTED (4 * FILES_PATH_BYTES + 3)
+const char *command_quote(char out[COMMAND_QUOTED], const char *path);
+
 /* Flushes standard output: STATUS_FULL or STATUS_IO if it could not be written. */
 STATUS_MUST_USE enum status command_flush(void);
 

@@ -43,9 +43,13 @@ static error_t parse(int key, char *argument, struct argp_state *state)
         state->child_inputs[0] = &arguments->place;
         return 0;
     case 't':
+        if (arguments->text)
+            argp_error(state, "--text: say it once; several texts are lines of --file or standard input");
         arguments->text = argument;
         return 0;
     case 'p':
+        if (arguments->pair)
+            argp_error(state, "--pair: say it once");
         arguments->pair = argument;
         return 0;
     case 'f':
@@ -107,8 +111,8 @@ static json_t *numbers_json(const double *number, uint32_t count)
     return array;
 }
 
-static enum status print_answer_json(const struct session *session, const struct answer *answer,
-                                     const struct answer *clear)
+static enum status print_answer_json(const struct session *session, unsigned long line,
+                                     const struct answer *answer, const struct answer *clear)
 {
     const struct model_config *config = &session->classifier.description.config;
     double logits[MODEL_LABELS_MAX];
@@ -120,6 +124,8 @@ static enum status print_answer_json(const struct session *session, const struct
                              numbers_json(answer->probability, answer->regression ? 0 : answer->labels),
                              "logits", numbers_json(logits, answer->labels), "online_ms", answer->online_ms,
                              "rounds", (json_int_t)answer->rounds, "bytes", (json_int_t)answer->bytes);
+    if (line)
+        json_object_set_new(json, "line", json_integer((json_int_t)line));
     if (clear) {
         for (uint32_t i = 0; i < clear->labels; i++)
             logits[i] = (double)clear->logit[i];
@@ -163,11 +169,12 @@ static enum status explain_empty(const struct session *session, uint32_t bucket)
             "no bundle of %u tokens or more is left; ask an operator of the parties for more (trefoil offline "
             "--bucket %u --bundles 10)",
             bucket, bucket);
+    char path[COMMAND_QUOTED];
     return status_fail(
         STATUS_EMPTY,
         "no bundle of %u tokens or more is left; deal more with: trefoil offline --config %s --bucket %u "
         "--bundles 10",
-        bucket, session->arguments->place.path, bucket);
+        bucket, command_quote(path, session->arguments->place.path), bucket);
 }
 
 struct result {
@@ -180,7 +187,8 @@ static enum status find_answer(struct session *session, const struct tokens *tok
     float logit[MODEL_LABELS_MAX];
     uint32_t bucket = 0;
     enum status status = classifier_answer(&session->classifier, tokens, &out->answer);
-    if (status == STATUS_EMPTY && classifier_bucket(&session->classifier, tokens->count, &bucket) == STATUS_OK)
+    if (status == STATUS_EMPTY &&
+        classifier_bucket(&session->classifier, tokens->count, &bucket) == STATUS_OK)
         return explain_empty(session, bucket);
     const struct sample sample = tokens_sample(tokens);
     if (!status && session->arguments->clear)
@@ -190,91 +198,174 @@ static enum status find_answer(struct session *session, const struct tokens *tok
     return status;
 }
 
-static enum status print_result(const struct session *session, const char *text, const struct result *result)
-{
-    const struct answer *beside = session->arguments->clear ? &result->clear : NULL;
-    enum status status = STATUS_OK;
-    if (session->arguments->json)
-        status = print_answer_json(session, &result->answer, beside);
-    else
-        print_answer(session, text, &result->answer, beside);
-    return status ? status : command_flush();
-}
-
-static enum status classify(struct session *session, const char *text, const struct tokens *tokens)
-{
-    struct result result;
-    const enum status status = find_answer(session, tokens, &result);
-    return status ? status : print_result(session, text, &result);
-}
-
-/* The lines of a file, several at a time; printed in their order. */
-struct lines {
+/* The texts of a command, or of one line; several at a time, printed in their order. */
+struct work {
     struct session *session;
     const struct texts *texts;
+    const char *name; /* of the file, for messages */
     struct result *result;
     pthread_mutex_t lock; /* all below, and there */
     size_t printed;
 };
 
-static enum status classify_line(void *context, size_t index)
+static enum status print_result(const struct work *w, size_t index)
 {
-    struct lines *l = context;
-    enum status status = find_answer(l->session, &l->texts->tokens[index], &l->result[index]);
+    const struct arguments *arguments = w->session->arguments;
+    const struct result *result = &w->result[index];
+    const struct answer *beside = arguments->clear ? &result->clear : NULL;
+    enum status status = STATUS_OK;
+    if (arguments->json)
+        status = print_answer_json(w->session, w->texts->line[index], &result->answer, beside);
+    else
+        print_answer(w->session, w->texts->text[index], &result->answer, beside);
+    return status ? status : command_flush();
+}
+
+static enum status classify(void *context, size_t index)
+{
+    struct work *w = context;
+    enum status status = find_answer(w->session, &w->texts->tokens[index], &w->result[index]);
+    if (status && w->texts->line[index])
+        return status_prefix(status, "%s:%lu: ", w->name, w->texts->line[index]);
     if (status)
         return status;
-    pthread_mutex_lock(&l->lock);
-    l->result[index].there = true;
-    for (; !status && l->printed < l->texts->count && l->result[l->printed].there; l->printed++)
-        status = print_result(l->session, l->texts->text[l->printed], &l->result[l->printed]);
-    pthread_mutex_unlock(&l->lock);
+    pthread_mutex_lock(&w->lock);
+    w->result[index].there = true;
+    for (; !status && w->printed < w->texts->count && w->result[w->printed].there; w->printed++)
+        status = print_result(w, w->printed);
+    pthread_mutex_unlock(&w->lock);
     return status;
 }
 
-/* All are checked before the first bundle is spent. */
-static enum status classify_all(struct session *session, const struct texts *texts)
+/* Bundles were spent on answers that stand behind one that is missing. */
+static enum status print_rest(struct work *w, enum status failure)
 {
-    struct lines lines = {.session = session, .texts = texts, .result = calloc(texts->count + 1, sizeof *lines.result)};
-    enum status status = lines.result ? STATUS_OK : status_fail(STATUS_MEMORY, "out of memory for the answers");
-    for (size_t i = 0; !status && i < texts->count; i++)
-        status = classifier_check(&session->classifier, &texts->tokens[i]);
-    pthread_mutex_init(&lines.lock, NULL);
-    if (!status)
-        status = in_flight_run(session->arguments->in_flight, texts->count, classify_line, &lines);
-    pthread_mutex_destroy(&lines.lock);
-    if (lines.result)
-        sodium_memzero(lines.result, texts->count * sizeof *lines.result);
-    free(lines.result);
-    return status;
-}
-
-/* Line by line, as they come; a line that cannot be classified is told and left out. */
-static enum status classify_input(struct session *session)
-{
-    struct text_line line = {0};
-    struct texts texts = {0};
+    char why[512];
+    size_t missing = 0;
     enum status status = STATUS_OK;
-    unsigned long refused = 0;
-    while (!status && text_line_read(&line, stdin)) {
-        status = texts_add(&texts, session->classifier.tokenizer, line.text, line.pair);
+    status_copy(why, sizeof why);
+    for (size_t i = 0; i < w->texts->count; i++)
+        missing += !w->result[i].there;
+    for (; !status && w->printed < w->texts->count; w->printed++)
+        if (w->result[w->printed].there)
+            status = print_result(w, w->printed);
+    if (missing && w->texts->count > 1)
+        return status_fail(failure, "%s; %zu of %zu texts have no answer", why, missing, w->texts->count);
+    return status_fail(failure, "%s", why);
+}
+
+static enum status classify_all(struct session *session, const struct texts *texts, const char *name)
+{
+    struct work work = {.session = session,
+                        .texts = texts,
+                        .name = name,
+                        .result = calloc(texts->count + 1, sizeof *work.result)};
+    if (!work.result)
+        return status_fail(STATUS_MEMORY, "out of memory for the answers");
+    pthread_mutex_init(&work.lock, NULL);
+    enum status status = in_flight_run(session->arguments->in_flight, texts->count, classify, &work);
+    if (status)
+        status = print_rest(&work, status);
+    pthread_mutex_destroy(&work.lock);
+    sodium_memzero(work.result, texts->count * sizeof *work.result);
+    free(work.result);
+    return status;
+}
+
+/* ---- lines ---- */
+
+struct input {
+    FILE *file;
+    const char *name;
+    struct text_line line;
+    unsigned long refused, taken;
+};
+
+/* Appends the next line that can be classified; none is left if it appends nothing. Blank ones are passed over; one that cannot
+ * be classified is told and left out. */
+static enum status read_line(const struct session *session, struct input *in, struct texts *texts)
+{
+    const size_t before = texts->count;
+    while (texts->count == before && text_line_read(&in->line, in->file)) {
+        if (text_line_blank(&in->line))
+            continue;
+        enum status status = texts_add_line(texts, session->classifier.tokenizer, &in->line);
         if (!status)
-            status = classifier_check(&session->classifier, texts.tokens);
-        if (status == STATUS_INPUT) {
-            fprintf(stderr, "standard input:%lu: %s\n", line.number, status_message());
-            refused++;
-            status = STATUS_OK;
-        } else if (!status) {
-            status = classify(session, texts.text[0], texts.tokens);
-        }
+            status = classifier_check(&session->classifier, &texts->tokens[texts->count - 1]);
+        if (status && texts->count > before)
+            texts_drop(texts);
+        if (status && status != STATUS_INPUT)
+            return status_prefix(status, "%s:%lu: ", in->name, in->line.number);
+        if (status)
+            fprintf(stderr, "%s:%lu: %s\n", in->name, in->line.number, status_message());
+        in->refused += status == STATUS_INPUT;
+        in->taken += status == STATUS_OK;
+    }
+    return ferror(in->file) ? status_fail(STATUS_IO, "%s: %s", in->name, strerror(errno)) : STATUS_OK;
+}
+
+/* All are read before the first bundle is spent. */
+static enum status classify_file(struct session *session, struct input *in)
+{
+    struct texts texts = {0};
+    size_t before;
+    enum status status;
+    do {
+        before = texts.count;
+        status = read_line(session, in, &texts);
+    } while (!status && texts.count > before);
+    if (!status)
+        status = classify_all(session, &texts, in->name);
+    texts_clear(&texts);
+    return status;
+}
+
+/* Line by line, as they come. */
+static enum status classify_stream(struct session *session, struct input *in)
+{
+    enum status status = STATUS_OK;
+    for (bool more = true; !status && more;) {
+        struct texts texts = {0};
+        status = read_line(session, in, &texts);
+        more = texts.count > 0;
+        if (!status && more)
+            status = classify_all(session, &texts, in->name);
         texts_clear(&texts);
     }
-    if (!status && ferror(stdin))
-        status = status_fail(STATUS_IO, "standard input: %s", strerror(errno));
-    if (!status && refused)
-        status = status_fail(STATUS_INPUT, "%lu of %lu lines could not be classified", refused, line.number);
-    if (!status && !line.number)
+    return status;
+}
+
+static enum status classify_lines(struct session *session, const char *path)
+{
+    const bool opens = path && strcmp(path, "-") != 0;
+    struct input in = {.file = opens ? fopen(path, "r") : stdin, .name = opens ? path : "standard input"};
+    if (!in.file)
+        return status_fail(STATUS_INPUT, "%s: %s", path, strerror(errno));
+    if (!path && isatty(STDIN_FILENO))
+        fprintf(stderr, "One text a line; end with Ctrl-D.\n");
+    enum status status = path ? classify_file(session, &in) : classify_stream(session, &in);
+    if (!status && in.refused)
+        status = status_fail(STATUS_INPUT, "%lu of %lu lines could not be classified", in.refused,
+                             in.refused + in.taken);
+    else if (!status && !in.taken && path)
+        status = status_fail(STATUS_INPUT, "%s holds no text", in.name);
+    else if (!status && !in.taken)
         status = status_fail(STATUS_INPUT, "no text: say --text, --file, or give lines on standard input");
-    text_line_clear(&line);
+    text_line_clear(&in.line);
+    if (opens)
+        fclose(in.file);
+    return status;
+}
+
+static enum status classify_text(struct session *session, const char *text, const char *pair)
+{
+    struct texts texts = {0};
+    enum status status = texts_add(&texts, session->classifier.tokenizer, text, pair);
+    if (!status)
+        status = classifier_check(&session->classifier, texts.tokens);
+    if (!status)
+        status = classify_all(session, &texts, NULL);
+    texts_clear(&texts);
     return status;
 }
 
@@ -282,28 +373,13 @@ static enum status run(struct session *session)
 {
     const struct arguments *arguments = session->arguments;
     const char *folder = arguments->model ? arguments->model : session->classifier.config.model;
-    struct texts texts = {0};
     enum status status = STATUS_OK;
     if (arguments->clear)
         status = clear_model_open(&session->clear, folder);
     if (status)
         return status;
-    if (!arguments->text && !arguments->file) {
-        if (isatty(STDIN_FILENO))
-            fprintf(stderr, "One text a line; end with Ctrl-D.\n");
-        return classify_input(session);
-    }
-    if (arguments->text)
-        status = texts_add(&texts, session->classifier.tokenizer, arguments->text, arguments->pair);
-    else
-        status = texts_read(&texts, session->classifier.tokenizer, arguments->file,
-                            session->classifier.description.config.positions);
-    if (!status && !texts.count)
-        status = status_fail(STATUS_INPUT, "%s holds no text", arguments->file);
-    if (!status)
-        status = classify_all(session, &texts);
-    texts_clear(&texts);
-    return status;
+    return arguments->text ? classify_text(session, arguments->text, arguments->pair)
+                           : classify_lines(session, arguments->file);
 }
 
 int command_infer(int argc, char **argv)

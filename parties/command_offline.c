@@ -117,7 +117,7 @@ int command_offline(int argc, char **argv)
     struct config config;
     struct client *client = NULL;
     command_parse(&argp, argc, argv, &arguments);
-    enum status status = config_load(&config, arguments.place.path);
+    enum status status = config_load_caller(&config, arguments.place.path);
     if (status)
         return command_fail(argv[0]);
     status = client_open(&client, &config, NULL);

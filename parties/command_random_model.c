@@ -1,15 +1,20 @@
 #include "parties/command.h"
 
+#include <stdbool.h>
 #include <stdio.h>
 
 #include "model/config.h"
+#include "model/embeddings.h"
 #include "model/random_model.h"
 
 struct arguments {
     struct model_config config;
     unsigned long seed;
     const char *folder;
+    bool overwrite;
 };
+
+enum { OVERWRITE = 256 };
 
 static const struct argp_option options[] = {
     {"layers", 'l', "N", 0, "Layers (12)", 0},
@@ -20,6 +25,7 @@ static const struct argp_option options[] = {
     {"positions", 'p', "N", 0, "Longest sequence (512)", 0},
     {"labels", 'k', "N", 0, "Labels (2); 1: a regression", 0},
     {"seed", 's', "N", 0, "The same seed gives the same model (1)", 0},
+    {"overwrite", OVERWRITE, NULL, 0, "Replace the model that DIR holds", 0},
     {0},
 };
 
@@ -50,6 +56,9 @@ static error_t parse(int key, char *argument, struct argp_state *state)
     switch (key) {
     case 's':
         arguments->seed = command_number(argument, "seed", 0, ULONG_MAX, state);
+        return 0;
+    case OVERWRITE:
+        arguments->overwrite = true;
         return 0;
     case ARGP_KEY_ARG:
         if (arguments->folder)
@@ -83,6 +92,8 @@ int command_random_model(int argc, char **argv)
     arguments.config.attention = MODEL_2QUAD;
     command_parse(&argp, argc, argv, &arguments);
     arguments.config.regression = arguments.config.labels == 1;
-    return random_model_write(arguments.folder, &arguments.config, arguments.seed) ? command_fail(argv[0])
-                                                                                   : COMMAND_OK;
+    enum status status = arguments.overwrite ? STATUS_OK : model_check_free(arguments.folder);
+    if (!status)
+        status = random_model_write(arguments.folder, &arguments.config, arguments.seed);
+    return status ? command_fail(argv[0]) : COMMAND_OK;
 }

@@ -51,7 +51,7 @@ int command_remove(int argc, char **argv)
     struct description description = {0};
     unsigned char id[MODEL_ID_BYTES];
     command_parse(&argp, argc, argv, &arguments);
-    enum status status = config_load(&config, arguments.place.path);
+    enum status status = config_load_caller(&config, arguments.place.path);
     if (status)
         return command_fail(argv[0]);
     status = client_open(&client, &config, NULL);

@@ -1,5 +1,6 @@
 #include "parties/command.h"
 
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -13,13 +14,18 @@
 struct arguments {
     struct command_place place;
     const char *model, *calibration, *name, *export;
+    char own[sizeof((struct description *)0)->name]; /* the name if none was said */
+    bool overwrite;
 };
+
+enum { OVERWRITE = 256 };
 
 static const struct argp_option options[] = {
     {"model", 'm', "FOLDER", 0, "The model: a Hugging Face folder with the weights", 0},
     {"calibration", 't', "FILE", 0, "Texts like those to be classified, one a line, a tab between a pair", 0},
     {"name", 'n', "NAME", 0, "What the model is to be called (the name of the folder)", 0},
     {"export", 'e', "DIR", 0, "Also write the public part of the model for clients", 0},
+    {"overwrite", OVERWRITE, NULL, 0, "Export even where DIR holds a model", 0},
     {0},
 };
 
@@ -37,12 +43,15 @@ static error_t parse(int key, char *argument, struct argp_state *state)
         arguments->calibration = argument;
         return 0;
     case 'n':
-        if (!*argument || strlen(argument) >= sizeof((struct description *)0)->name)
-            argp_error(state, "a name has 1 to 63 characters");
+        if (description_check_name(argument) != STATUS_OK)
+            argp_error(state, "--name: %s", status_message());
         arguments->name = argument;
         return 0;
     case 'e':
         arguments->export = argument;
+        return 0;
+    case OVERWRITE:
+        arguments->overwrite = true;
         return 0;
     case ARGP_KEY_ARG:
         argp_error(state, "unexpected argument %s", argument);
@@ -74,6 +83,18 @@ static const struct argp argp = {
     NULL,
     NULL};
 
+/* Names that the parties would refuse are refused before the texts are run. */
+static enum status choose_name(struct arguments *arguments)
+{
+    if (arguments->name)
+        return STATUS_OK;
+    calibrated_name(arguments->own, sizeof arguments->own, arguments->model);
+    arguments->name = arguments->own;
+    enum status status = description_check_name(arguments->name);
+    return status ? status_prefix(status, "%s: choose another name with --name: ", arguments->model)
+                  : STATUS_OK;
+}
+
 static enum status share(struct client *client, const struct calibrated *model)
 {
     unsigned char id[MODEL_ID_BYTES];
@@ -88,6 +109,28 @@ static enum status share(struct client *client, const struct calibrated *model)
     return status;
 }
 
+/* Before anything is shared. The owner's weights stand nowhere else. */
+static enum status check_export(const struct arguments *arguments)
+{
+    if (!arguments->export)
+        return STATUS_OK;
+    if (files_same(arguments->export, arguments->model))
+        return status_fail(
+            STATUS_INPUT,
+            "--export %s is the folder of the model itself, whose weights it would replace: name "
+            "another folder",
+            arguments->export);
+    enum status status = arguments->overwrite ? STATUS_OK : model_check_free(arguments->export);
+    return status ? status : files_make_folder(arguments->export);
+}
+
+static enum status write_public(const struct calibrated *model, const struct arguments *arguments)
+{
+    enum status status = model_write_embeddings(&model->model, arguments->export, arguments->model);
+    return status ? status_prefix(status, "the model is shared, but its public part was not written: ")
+                  : STATUS_OK;
+}
+
 int command_share(int argc, char **argv)
 {
     struct arguments arguments = {0};
@@ -95,18 +138,22 @@ int command_share(int argc, char **argv)
     struct calibrated model = {0};
     struct client *client = NULL;
     command_parse(&argp, argc, argv, &arguments);
-    enum status status = config_load(&config, arguments.place.path);
+    enum status status = config_load_caller(&config, arguments.place.path);
     if (status)
         return command_fail(argv[0]);
+    status = choose_name(&arguments);
+    if (!status)
+        status = check_export(&arguments);
     command_threads(0);
-    status = calibrated_open(&model, arguments.model, arguments.calibration, arguments.name);
+    if (!status)
+        status = calibrated_open(&model, arguments.model, arguments.calibration, arguments.name);
     command_threads(1);
-    if (!status && arguments.export)
-        status = model_write_embeddings(&model.model, arguments.export, arguments.model);
     if (!status)
         status = client_open(&client, &config, NULL);
     if (!status)
         status = share(client, &model);
+    if (!status && arguments.export)
+        status = write_public(&model, &arguments);
     client_close(&client);
     calibrated_clear(&model);
     config_unload(&config);

@@ -132,7 +132,7 @@ int command_status(int argc, char **argv)
     struct client *client = NULL;
     bool failed = false;
     command_parse(&argp, argc, argv, &arguments);
-    enum status status = config_load(&config, arguments.place.path);
+    enum status status = config_load_caller(&config, arguments.place.path);
     if (status)
         return command_fail(argv[0]);
     status = client_open(&client, &config, NULL);

@@ -16,11 +16,6 @@
 
 static const char *const role_word[] = {"P0", "P1", "P2", "owner", "client", "operator", NULL};
 
-static bool is_party(enum net_role role)
-{
-    return role == NET_ROLE_P0 || role == NET_ROLE_P1 || role == NET_ROLE_P2;
-}
-
 /* Who may have a setting. */
 enum { PARTY = 1, CALLER = 2, EVERYONE = PARTY | CALLER };
 
@@ -39,7 +34,7 @@ static const struct {
 /* A setting nobody knows is most likely misspelt, and one of the other kind of process is misunderstood. */
 static void check_names(struct config_reader *reader, enum net_role role)
 {
-    int who = is_party(role) ? PARTY : CALLER;
+    int who = net_is_party(role) ? PARTY : CALLER;
     for (int i = 0; i < config_setting_length(reader->group); i++) {
         const char *name = config_setting_name(config_setting_get_elem(reader->group, (unsigned)i));
         size_t at = 0, count = sizeof settings / sizeof *settings;
@@ -118,7 +113,14 @@ static void read_own_key(struct config_reader *reader, struct config *config)
     char *path = beside(reader, config_text(reader, "key_file", true));
     if (!path)
         return;
-    enum status status = key_file_read(path, config->public_key, config->secret_key);
+    const size_t length = strlen(path);
+    enum status status = STATUS_OK;
+    if (length > 4 && strcmp(path + length - 4, ".pub") == 0)
+        status = status_fail(STATUS_INPUT, "%s is a public key by its name; this is the place of the secret one", path);
+    if (!status)
+        status = key_file_read(path, config->public_key, config->secret_key);
+    if (!status)
+        status = key_file_check_pair(path, config->public_key);
     if (status)
         config_refuse_prefix(reader, "key_file", status);
     free(path);
@@ -133,7 +135,7 @@ static void read_settings(struct config_reader *reader, struct config *config)
     config_whole(reader, "threads", &config->threads, 1, 1024);
     config_rising(reader, "buckets", config->bucket, &config->buckets,
                   sizeof config->bucket / sizeof *config->bucket, 2, 65536);
-    if (!is_party(config->role)) {
+    if (!net_is_party(config->role)) {
         config->model = beside(reader, config_text(reader, "model", false));
         config->tune_lan = config_word(reader, "tune", tunes, false) == 1;
         return;
@@ -198,17 +200,17 @@ static void read_peer(struct config_reader *reader, struct config *config)
     copy_name(reader, peer->name);
     int role = config_word(reader, "role", role_word, true);
     read_peer_key(reader, peer);
-    const char *call = endpoint(reader, "endpoint", false, !is_party(config->role) && role <= NET_ROLE_P2);
+    const char *call = endpoint(reader, "endpoint", false, !net_is_party(config->role) && role <= NET_ROLE_P2);
     if (reader->status)
         return;
     peer->role = (enum net_role)role;
-    if (!is_party(config->role) && !is_party(peer->role))
+    if (!net_is_party(config->role) && !net_is_party(peer->role))
         config_refuse(reader, "role",
                       "must be P0, P1 or P2: a process with the role %s talks to parties only",
                       role_word[config->role]);
-    else if (call && !is_party(peer->role))
+    else if (call && !net_is_party(peer->role))
         config_refuse(reader, "endpoint", "is for parties: an %s calls, and is not called", role_word[role]);
-    else if (peer->role == config->role && is_party(peer->role))
+    else if (peer->role == config->role && net_is_party(peer->role))
         config_refuse(reader, "role", "is %s, which is this process itself", role_word[role]);
     else if (strcmp(peer->name, config->name) == 0)
         config_refuse(reader, "name", "is the name of this process itself");
@@ -220,7 +222,7 @@ static void read_peer(struct config_reader *reader, struct config *config)
             config_refuse(reader, "name", "is that of another peer as well");
         if (strcmp(other->public_key, peer->public_key) == 0)
             config_refuse(reader, "name", "has the same key as %s", other->name);
-        if (other->role == peer->role && is_party(peer->role))
+        if (other->role == peer->role && net_is_party(peer->role))
             config_refuse(reader, "role", "is %s, as that of %s is: there is one only", role_word[role],
                           other->name);
     }
@@ -271,7 +273,10 @@ static enum status load(config_t *file, const char *path)
     enum status status = files_read(&text, &size, path, 1 << 20);
     if (status)
         return status;
+    const bool marked = strncmp(text, "\xef\xbb\xbf", 3) == 0;
     free(text);
+    if (marked)
+        return status_fail(STATUS_INPUT, "%s:1: starts with a byte order mark: save it as UTF-8 without one", path);
     const char *slash = strrchr(path, '/');
     char folder[FILES_PATH_BYTES];
     snprintf(folder, sizeof folder, "%.*s", slash ? (int)(slash - path) : 1, slash ? path : ".");
@@ -312,6 +317,19 @@ enum status config_load(struct config *out, const char *path)
     if (reader.status)
         config_unload(out);
     return reader.status;
+}
+
+enum status config_load_caller(struct config *out, const char *path)
+{
+    enum status status = config_load(out, path);
+    if (status || !net_is_party(out->role))
+        return status;
+    status = status_fail(STATUS_INPUT,
+                         "%s is the configuration of the party %s, for trefoil party; say that of a client, an owner "
+                         "or an operator",
+                         path, role_word[out->role]);
+    config_unload(out);
+    return status;
 }
 
 void config_unload(struct config *config)

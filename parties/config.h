@@ -41,6 +41,8 @@ struct config {
 /* STATUS_INPUT names file, line and setting; STATUS_REFUSED a key file that others may read. */
 /* load, unload: libconfig has a config_read and a config_clear of its own. */
 STATUS_MUST_USE enum status config_load(struct config *out, const char *path);
+/* The same for those that call parties: STATUS_INPUT if it is the configuration of a party. */
+STATUS_MUST_USE enum status config_load_caller(struct config *out, const char *path);
 /* Wipes the secret key. */
 void config_unload(struct config *config);
 /* The hub of this configuration. context: as in net_hub_open. */

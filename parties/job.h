@@ -28,6 +28,7 @@ struct service {
     pthread_mutex_t lock; /* the fields below */
     pthread_cond_t idle;
     int running, serving; /* requests there are; those that have a place (requests_max) */
+    struct job *queue;    /* those that have none yet, in the order in which they came */
     bool stopping;
     struct pipeline *dealing; /* at P0: the requests that deal (parties/job_deal.c) */
     bool said_slow; /* that openings go over CURVE */
@@ -37,6 +38,7 @@ struct service {
 
 struct job {
     struct service *service;
+    struct job *behind; /* in the queue; under its lock */
     struct net_session *session;
     int client; /* the hub's number of who asked */
     enum net_role role;

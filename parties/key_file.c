@@ -112,6 +112,32 @@ enum status key_file_read(const char *path, char public_key[NET_KEY_TEXT], char 
     return status;
 }
 
+/* The key in path.pub, if there is one. */
+static bool read_beside(const char *path, char key[NET_KEY_TEXT])
+{
+    char beside[FILES_PATH_BYTES];
+    uint64_t size;
+    int file;
+    if ((size_t)snprintf(beside, sizeof beside, "%s.pub", path) >= sizeof beside || !files_exist(beside) ||
+        files_open(&file, &size, beside) != STATUS_OK)
+        return false;
+    const enum status status = read_key(file, beside, key);
+    close(file);
+    return status == STATUS_OK;
+}
+
+enum status key_file_check_pair(const char *path, const char public_key[NET_KEY_TEXT])
+{
+    char beside[NET_KEY_TEXT];
+    if (!read_beside(path, beside) || strcmp(beside, public_key) == 0)
+        return STATUS_OK;
+    return status_fail(
+        STATUS_INPUT,
+        "%s.pub holds another key than the one that belongs to the secret key in %s: one of the two "
+        "files was replaced or is another process's (trefoil keygen --show prints the public key)",
+        path, path);
+}
+
 enum status key_file_read_public(const char *path, char public_key[NET_KEY_TEXT])
 {
     uint64_t size;
@@ -123,5 +149,12 @@ enum status key_file_read_public(const char *path, char public_key[NET_KEY_TEXT]
     close(file);
     if (!status)
         status = key_check_public(public_key);
+    char beside[NET_KEY_TEXT], own[NET_KEY_TEXT];
+    if (!status && read_beside(path, beside) && net_public(own, public_key) == STATUS_OK &&
+        strcmp(own, beside) == 0) {
+        sodium_memzero(public_key, NET_KEY_TEXT);
+        status = status_fail(STATUS_INPUT,
+                             "holds the secret key of that process; peers name the public one, %s.pub", path);
+    }
     return status ? status_prefix(status, "%s: ", path) : STATUS_OK;
 }

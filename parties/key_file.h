@@ -15,6 +15,10 @@ STATUS_MUST_USE enum status key_file_make(const char *path, char public_key[NET_
 STATUS_MUST_USE enum status key_file_read(const char *path, char public_key[NET_KEY_TEXT],
                                           char secret_key[NET_KEY_TEXT]);
 
+/* STATUS_INPUT where path.pub is there and holds another key: one of the two is not what its name says. */
+STATUS_MUST_USE enum status key_file_check_pair(const char *path, const char public_key[NET_KEY_TEXT]);
+
+/* STATUS_INPUT if the file holds a secret key, as the file beside it tells: both look alike. */
 STATUS_MUST_USE enum status key_file_read_public(const char *path, char public_key[NET_KEY_TEXT]);
 
 /* Whether a text can be a public key. */

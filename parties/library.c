@@ -8,7 +8,7 @@
 #include "parties/classify.h"
 #include "parties/trefoil.h"
 
-static_assert((int)TREFOIL_STOPPED == (int)STATUS_STOPPED && (int)STATUS_STOPPED + 1 == (int)STATUS_CODES,
+static_assert((int)TREFOIL_BUSY == (int)STATUS_BUSY && (int)STATUS_BUSY + 1 == (int)STATUS_CODES,
               "the codes of the library are those inside");
 static_assert(TREFOIL_LABELS_MAX == MODEL_LABELS_MAX, "the library has room for every label");
 

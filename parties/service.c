@@ -53,9 +53,21 @@ void job_cond_init(pthread_cond_t *condition)
     pthread_condattr_destroy(&monotonic);
 }
 
+/* Under the lock. */
+static void leave_queue(struct service *service, struct job *job)
+{
+    struct job **at = &service->queue;
+    while (*at && *at != job)
+        at = &(*at)->behind;
+    if (*at)
+        *at = job->behind;
+    pthread_cond_broadcast(&service->idle);
+}
+
 /* A client that asks for the next thing as soon as it has its answer is faster than what ends here: a request waits a while for a
- * place, in its own thread. */
-static enum status take_place(struct service *service)
+ * place, in its own thread. Places are given in the order in which requests came: were they given in another one at each party,
+ * every request that has a place here might wait for one that has none there. */
+static enum status take_place(struct service *service, struct job *job)
 {
     const int most = service->config->requests_max;
     enum status status = STATUS_OK;
@@ -63,16 +75,17 @@ static enum status take_place(struct service *service)
     clock_gettime(CLOCK_MONOTONIC, &late);
     late.tv_sec += PLACE_WAIT_S;
     pthread_mutex_lock(&service->lock);
-    while (service->serving >= most && !service->stopping &&
+    while ((service->serving >= most || service->queue != job) && !service->stopping &&
            pthread_cond_timedwait(&service->idle, &service->lock, &late) == 0)
         continue;
     if (service->stopping)
         status = status_fail(STATUS_STOPPED, "%s is being stopped", service->config->name);
-    else if (service->serving >= most)
-        status = status_fail(STATUS_STATE, "%s already serves %d requests (requests_max): try again, or fewer at a time",
+    else if (service->serving >= most || service->queue != job)
+        status = status_fail(STATUS_BUSY, "%s already serves %d requests (requests_max): try again, or fewer at a time",
                              service->config->name, most);
     else
         service->serving++;
+    leave_queue(service, job);
     pthread_mutex_unlock(&service->lock);
     return status;
 }
@@ -87,9 +100,13 @@ static void give_place(struct service *service)
 
 static enum status run_operation(const struct operation *operation, struct job *job)
 {
-    if (operation->quick)
+    if (operation->quick) {
+        pthread_mutex_lock(&job->service->lock);
+        leave_queue(job->service, job);
+        pthread_mutex_unlock(&job->service->lock);
         return operation->run(job);
-    enum status status = take_place(job->service);
+    }
+    enum status status = take_place(job->service, job);
     if (status != STATUS_OK)
         return status;
     status = operation->run(job);
@@ -124,11 +141,12 @@ static void finish_job(struct job *job)
     net_session_close(&job->session);
     models_schedule_done(service->models, job->schedule);
     models_done(service->models, job->model);
-    free(job);
     pthread_mutex_lock(&service->lock);
+    leave_queue(service, job);
     service->running--;
     pthread_cond_broadcast(&service->idle);
     pthread_mutex_unlock(&service->lock);
+    free(job);
 }
 
 /* A failure here must not leave the others waiting. */
@@ -163,10 +181,15 @@ static enum status start_job(struct service *service, struct net_session *sessio
     enum status status = message_parse(payload, net_hub_peer_name(service->hub, client), &job->request);
     pthread_mutex_lock(&service->lock);
     if (status == STATUS_OK && service->running >= 2 * service->config->requests_max + QUICK_MOST)
-        status = status_fail(STATUS_STATE, "%s has %d requests already (requests_max): try again, or fewer at a time",
+        status = status_fail(STATUS_BUSY, "%s has %d requests already (requests_max): try again, or fewer at a time",
                              service->config->name, service->running);
-    if (status == STATUS_OK)
+    if (status == STATUS_OK) {
+        struct job **last = &service->queue;
+        while (*last)
+            last = &(*last)->behind;
+        *last = job;
         service->running++;
+    }
     pthread_mutex_unlock(&service->lock);
     pthread_t thread;
     pthread_attr_t detached;
@@ -175,6 +198,7 @@ static enum status start_job(struct service *service, struct net_session *sessio
     if (status == STATUS_OK && pthread_create(&thread, &detached, run_job, job) != 0) {
         status = status_fail(STATUS_MEMORY, "no thread for a request");
         pthread_mutex_lock(&service->lock);
+        leave_queue(service, job);
         service->running--;
         pthread_mutex_unlock(&service->lock);
     }

@@ -25,6 +25,11 @@ bool text_line_read(struct text_line *line, FILE *file)
     return true;
 }
 
+bool text_line_blank(const struct text_line *line)
+{
+    return strspn(line->text, " ") == line->text_length && !line->pair;
+}
+
 void text_line_clear(struct text_line *line)
 {
     if (line->text)
@@ -33,27 +38,60 @@ void text_line_clear(struct text_line *line)
     *line = (struct text_line){0};
 }
 
+static enum status grow(struct texts *texts)
+{
+    const size_t capacity = texts->capacity ? 2 * texts->capacity : 64;
+    struct tokens *tokens = realloc(texts->tokens, capacity * sizeof *tokens);
+    if (tokens)
+        texts->tokens = tokens;
+    char **lines = realloc(texts->text, capacity * sizeof *lines);
+    if (lines)
+        texts->text = lines;
+    unsigned long *numbers = realloc(texts->line, capacity * sizeof *numbers);
+    if (numbers)
+        texts->line = numbers;
+    if (!tokens || !lines || !numbers)
+        return status_fail(STATUS_MEMORY, "out of memory for the texts");
+    texts->capacity = capacity;
+    return STATUS_OK;
+}
+
 enum status texts_add(struct texts *texts, const struct tokenizer *tokenizer, const char *text,
                       const char *pair)
 {
-    if (texts->count == texts->capacity) {
-        size_t capacity = texts->capacity ? 2 * texts->capacity : 64;
-        struct tokens *tokens = realloc(texts->tokens, capacity * sizeof *tokens);
-        if (tokens)
-            texts->tokens = tokens;
-        char **lines = tokens ? realloc(texts->text, capacity * sizeof *lines) : NULL;
-        if (!lines)
-            return status_fail(STATUS_MEMORY, "out of memory for the texts");
-        texts->text = lines;
-        texts->capacity = capacity;
-    }
+    if (texts->count == texts->capacity && grow(texts) != STATUS_OK)
+        return STATUS_MEMORY;
     struct tokens *tokens = &texts->tokens[texts->count];
     *tokens = (struct tokens){0};
+    texts->line[texts->count] = 0;
     char *copy;
     if (asprintf(&copy, "%s%s%s", text, pair ? "\t" : "", pair ? pair : "") < 0)
         return status_fail(STATUS_MEMORY, "out of memory for the texts");
     texts->text[texts->count++] = copy;
     return tokenizer_encode(tokenizer, text, pair, tokens);
+}
+
+enum status texts_add_line(struct texts *texts, const struct tokenizer *tokenizer,
+                           const struct text_line *line)
+{
+    if (strlen(line->text) != line->text_length || (line->pair && strlen(line->pair) != line->pair_length))
+        return status_fail(STATUS_INPUT, "the line holds a byte of value 0: it is no text");
+    const enum status status = texts_add(texts, tokenizer, line->text, line->pair);
+    if (!status)
+        texts->line[texts->count - 1] = line->number;
+    return status;
+}
+
+static void wipe(struct texts *texts, size_t i)
+{
+    tokens_clear(&texts->tokens[i]);
+    sodium_memzero(texts->text[i], strlen(texts->text[i]));
+    free(texts->text[i]);
+}
+
+void texts_drop(struct texts *texts)
+{
+    wipe(texts, --texts->count);
 }
 
 static enum status read_lines(struct texts *texts, const struct tokenizer *tokenizer, FILE *file,
@@ -63,9 +101,9 @@ static enum status read_lines(struct texts *texts, const struct tokenizer *token
     enum status status = STATUS_OK;
     errno = 0;
     while (!status && text_line_read(&line, file)) {
-        if (strspn(line.text, " ") == line.text_length && !line.pair)
+        if (text_line_blank(&line))
             continue;
-        status = texts_add(texts, tokenizer, line.text, line.pair);
+        status = texts_add_line(texts, tokenizer, &line);
         if (!status && limit)
             status = tokens_check(&texts->tokens[texts->count - 1], limit);
         if (status)
@@ -102,13 +140,11 @@ enum status texts_parse(struct texts *texts, const struct tokenizer *tokenizer, 
 
 void texts_clear(struct texts *texts)
 {
-    for (size_t i = 0; i < texts->count; i++) {
-        tokens_clear(&texts->tokens[i]);
-        sodium_memzero(texts->text[i], strlen(texts->text[i]));
-        free(texts->text[i]);
-    }
+    for (size_t i = 0; i < texts->count; i++)
+        wipe(texts, i);
     free(texts->tokens);
     free(texts->text);
+    free(texts->line);
     *texts = (struct texts){0};
 }
 

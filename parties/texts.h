@@ -20,17 +20,25 @@ struct text_line {
 /* Reads the next line into it; false at the end of the file. Start with {0}. A read error is left to ferror.
  */
 bool text_line_read(struct text_line *line, FILE *file);
+/* Nothing to read: spaces only. */
+bool text_line_blank(const struct text_line *line);
 void text_line_clear(struct text_line *line);
 
 /* Many texts, tokenized. */
 struct texts {
     struct tokens *tokens; /* [count] */
     char **text;           /* [count] the lines themselves */
+    unsigned long *line;   /* [count] their numbers; 0: of no line */
     size_t count, capacity;
 };
 /* Appends one text. */
 STATUS_MUST_USE enum status texts_add(struct texts *texts, const struct tokenizer *tokenizer,
                                       const char *text, const char *pair);
+/* Appends a line. STATUS_INPUT if it holds a byte of value 0: a text ends there. */
+STATUS_MUST_USE enum status texts_add_line(struct texts *texts, const struct tokenizer *tokenizer,
+                                           const struct text_line *line);
+/* Takes the last one back. */
+void texts_drop(struct texts *texts);
 /* Appends the lines of a file ("-": standard input), checked against a limit of tokens (0: none); empty lines
  * are left out. Messages name file and line. */
 STATUS_MUST_USE enum status texts_read(struct texts *texts, const struct tokenizer *tokenizer,

@@ -41,7 +41,8 @@ enum trefoil_code {
     TREFOIL_REFUSED, /* a party does not know our key, or another key answered */
     TREFOIL_TIMEOUT, /* a party was silent for too long */
     TREFOIL_RANGE,   /* a value does not fit its fixed-point range */
-    TREFOIL_STOPPED  /* a party was stopped */
+    TREFOIL_STOPPED, /* a party was stopped */
+    TREFOIL_BUSY     /* a party had no place for a request within the configured time */
 };
 
 struct trefoil;

@@ -55,6 +55,7 @@ const char *status_name(enum status code)
         [STATUS_TIMEOUT] = "timeout",
         [STATUS_RANGE] = "out of range",
         [STATUS_STOPPED] = "stopped",
+        [STATUS_BUSY] = "busy",
     };
     return (unsigned)code < STATUS_CODES ? names[code] : "unknown";
 }

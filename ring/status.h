@@ -26,6 +26,7 @@ enum status {
     STATUS_TIMEOUT,  /* a peer was silent for longer than the configured time */
     STATUS_RANGE,    /* a value does not fit its fixed-point range */
     STATUS_STOPPED,  /* asked to stop: signal, closed link, peer restarted */
+    STATUS_BUSY,     /* a party serves as many requests as it may: this one was not begun */
     STATUS_CODES     /* how many there are */
 };
 

@@ -4,7 +4,7 @@
 set -eu
 . "$(dirname "$0")/say.sh"
 model=$source/models/sst2-tiny
-cluster=$scratch/cluster
+cluster="$scratch/the owner's cluster"
 TREFOIL_PROGRAM=$trefoil
 export TREFOIL_PROGRAM
 
@@ -24,6 +24,7 @@ infer() {
 expect 0 "a cluster starts, shares its model and deals" "$source/scripts/cluster.sh" start "$cluster" --model "$model" \
     --bundles 3 --bucket 16
 says "three parties run"
+says "--cluster '$scratch/the owner'\\''s cluster' --text"
 expect 1 "it is not started twice" "$source/scripts/cluster.sh" start "$cluster" --model "$model"
 says "running already"
 expect 0 "status shows the model and its bundles" "$trefoil" status --cluster "$cluster"
@@ -44,15 +45,19 @@ says "empty"
 expect 1 "a text longer than the model is refused" infer --text "$(yes word | head -n 600 | tr '\n' ' ')"
 says "602 tokens"
 expect 1 "a text without bundles of its length is refused" infer --text "$(yes word | head -n 40 | tr '\n' ' ')"
-says "trefoil offline"
-says "--bucket 64"
-printf 'good\n\nbad\n%s\n' "$(yes word | head -n 600 | tr '\n' ' ')" >"$scratch/texts"
-expect 1 "a file with a text too long is refused before the first" infer --file "$scratch/texts"
-says "texts:4"
+says "trefoil offline --config '$scratch/the owner'\\''s cluster/client.conf' --bucket 64"
+expect 2 "two texts are one too many" infer --text a --text b
+says "say it once"
 expect 1 "a model nobody shared is refused" infer --text good --name 0123456789abcdef
 says "0123456789abcdef"
+! grep -qF 'P1: P1' "$scratch/err" || wrong "the party is named twice"
+expect 1 "a name that is none is not that of the model shared last" "$trefoil" remove --cluster "$cluster" --name \
+    "$(printf '\351')"
+says "UTF-8"
 mkdir "$scratch/bare"
 cp "$model/config.json" "$model/model.safetensors" "$scratch/bare"
+expect 1 "the configuration of a party is none for a client" "$trefoil" status --config "$cluster/P0.conf"
+says "is the configuration of the party P0"
 expect 1 "a missing vocabulary is named" infer --text good --model "$scratch/bare"
 says "$scratch/bare/vocab.txt"
 "$trefoil" random-model --layers 1 --hidden 16 --heads 2 --ffn 32 --vocabulary 300 --positions 32 "$scratch/other"
@@ -73,6 +78,9 @@ sed -e 's/client\.key/stranger.key/; s/name = "client"/name = "stranger"/; s/^mo
     "$cluster/client.conf" >"$cluster/stranger.conf"
 expect 1 "a key that is on no list is refused" "$trefoil" infer --config "$cluster/stranger.conf" --text good
 expect 1 "and learns nothing of the parties" "$trefoil" status --config "$cluster/stranger.conf"
+expect 1 "nothing is exported of a model that was not shared" "$trefoil" share --config "$cluster/stranger.conf" \
+    --model "$scratch/other" --export "$scratch/never"
+[ ! -e "$scratch/never/model.safetensors" ] || wrong "its public part was written"
 sed -e 's/name = "P1"; role = "P1"; key_file = "P1.key.pub"/name = "P1"; role = "P1"; key_file = "stranger.key.pub"/' \
     -e 's/^model/timeout_ms = 2000; model/' "$cluster/client.conf" >"$cluster/wrong.conf"
 expect 1 "a party with another key than expected is not talked to" "$trefoil" infer --config "$cluster/wrong.conf" \
@@ -98,7 +106,28 @@ grep -v '^  ' "$scratch/out" | cmp -s - "$scratch/lines" || wrong "not all lines
 [ "$(grep -c '^  private' "$scratch/out")" -eq 6 ] || wrong "not six answers"
 expect 1 "too few bundles for a file" infer --file "$scratch/lines" --in-flight 2
 says "no bundle of 16 tokens or more is left"
+says "$scratch/lines:"
+says "have no answer"
 grep -v '^  ' "$scratch/out" | cmp -s - "$scratch/lines" && wrong "more lines than bundles"
+
+# ---- lines that cannot be classified ----
+"$trefoil" offline --cluster "$cluster" --bundles 4 --bucket 16 >/dev/null
+printf 'good\n\n\t\n%s\nb\0ad\nbad\n' "$(yes word | head -n 600 | tr '\n' ' ')" >"$scratch/texts"
+for from in file input; do
+    if [ $from = file ]; then
+        name=$scratch/texts
+        expect 1 "lines that cannot be classified are left out of a file" infer --json --file "$scratch/texts"
+    else
+        name="standard input"
+        expect 1 "and of standard input" sh -c '"$1" infer --json --cluster "$2" <"$3"' sh "$trefoil" "$cluster" \
+            "$scratch/texts"
+    fi
+    says "$name:3: the text is empty"
+    says "$name:4: the text has 602 tokens"
+    says "$name:5: the line holds a byte of value 0"
+    says "3 of 5 lines could not be classified"
+    [ "$(sed -n 's/.*"line":\([0-9]*\).*/\1/p' "$scratch/out" | tr '\n' ' ')" = "1 6 " ] || wrong "not the lines 1 and 6"
+done
 
 # ---- evaluation ----
 printf 'sentence\tlabel\n' >"$scratch/dev.tsv"
@@ -120,6 +149,9 @@ expect 0 "eval several at a time" "$trefoil" eval --cluster "$cluster" --task ss
     "$scratch/score"
 expect 0 "a second model is shared under a name, and its public part written" "$trefoil" share --cluster "$cluster" \
     --model "$scratch/score" --name scorer --export "$scratch/public"
+expect 0 "which may be written again" "$trefoil" share --cluster "$cluster" --model "$scratch/score" --name again \
+    --export "$scratch/public"
+"$trefoil" remove --cluster "$cluster" --name again >/dev/null
 expect 1 "the public part is no whole model" "$trefoil" count --model "$scratch/public"
 "$trefoil" offline --cluster "$cluster" --model scorer --bundles 1 --bucket 16 >/dev/null
 expect 0 "it suffices to infer" infer --text "one" --pair "two" --model "$scratch/public" --name scorer --json
@@ -141,6 +173,15 @@ expect 1 "then nobody answers" "$source/scripts/cluster.sh" status "$cluster"
 expect 0 "and starts again" "$source/scripts/cluster.sh" start "$cluster"
 [ "$(ready)" -eq "$left" ] || wrong "a clean stop lost bundles"
 expect 0 "with its model" infer --text good --json
+"$source/scripts/cluster.sh" stop "$cluster" >/dev/null
+for who in P0 P1 P2; do
+    sed -i 's/^threads = 1;$/threads = 1; requests_max = 1;/' "$cluster/$who.conf"
+done
+"$source/scripts/cluster.sh" start "$cluster" >/dev/null
+"$trefoil" offline --cluster "$cluster" --bundles 24 --bucket 16 >/dev/null
+yes 'it is good' | head -n 24 >"$scratch/many"
+expect 0 "lines wait for parties that are busy" infer --file "$scratch/many" --in-flight 24
+[ "$(grep -c '^  private' "$scratch/out")" -eq 24 ] || wrong "not every line was answered"
 
 kill -KILL "$(cat "$cluster/P2.pid")"
 sed 's/^model/timeout_ms = 2000; model/' "$cluster/client.conf" >"$cluster/hasty.conf"

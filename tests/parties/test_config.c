@@ -49,6 +49,13 @@ static const char peers[] = "peers = (\n"
                             "  { name = \"me\"; role = \"client\"; key_file = \"client.key.pub\"; }\n"
                             ");\n";
 
+static void copy_key(const char *to, const char *from)
+{
+    char command[700];
+    snprintf(command, sizeof command, "cp %s/%s %s/%s", folder, from, folder, to);
+    ck_assert_int_eq(system(command), 0);
+}
+
 static enum status load(struct config *config, const char *text, const char *more, const char *last)
 {
     FILE *file = fopen(path, "w");
@@ -88,6 +95,31 @@ START_TEST(a_party_is_read_with_its_peers_and_the_usual_values)
     ck_assert_ptr_null(config.peer[2].endpoint);
     config_unload(&config);
     ck_assert_int_eq(config.secret_key[0], 0);
+}
+END_TEST
+
+START_TEST(a_key_in_the_place_of_the_other_is_refused)
+{
+    char public_party[sizeof party + 8], secret_peers[sizeof peers];
+    snprintf(public_party, sizeof public_party, "%s", party);
+    strcpy(strstr(public_party, "own.key"), "own.key.pub\";\nlisten = \"tcp://127.0.0.1:7700\";\nstore = \"store\";\n");
+    refused(public_party, "", peers, "public key by its name");
+    snprintf(secret_peers, sizeof secret_peers, "%s", peers);
+    memcpy(strstr(secret_peers, "p2.key.pub\";"), "p2.key\";    ", strlen("p2.key\";    "));
+    refused(party, "", secret_peers, "p2.key: holds the secret key");
+    copy_key("own.key.pub", "p1.key.pub");
+    refused(party, "", peers, "own.key.pub holds another key");
+}
+END_TEST
+
+START_TEST(a_byte_order_mark_and_the_configuration_of_a_party_are_told)
+{
+    struct config config;
+    refused("\xef\xbb\xbf", party, peers, "byte order mark");
+    ck_assert_int_eq(load(&config, party, "", peers), STATUS_OK);
+    config_unload(&config);
+    ck_assert_int_eq(config_load_caller(&config, path), STATUS_INPUT);
+    ck_assert_ptr_nonnull(strstr(status_message(), "the configuration of the party P0"));
 }
 END_TEST
 
@@ -273,6 +305,8 @@ int main(void)
     TCase *tests = tcase_create("config");
     tcase_add_checked_fixture(tests, set_up, tear_down);
     tcase_add_test(tests, a_party_is_read_with_its_peers_and_the_usual_values);
+    tcase_add_test(tests, a_key_in_the_place_of_the_other_is_refused);
+    tcase_add_test(tests, a_byte_order_mark_and_the_configuration_of_a_party_are_told);
     tcase_add_test(tests, every_setting_is_read);
     tcase_add_test(tests, a_misspelt_setting_is_refused_with_its_line);
     tcase_add_test(tests, values_out_of_range_are_refused_with_their_line);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <sodium.h>
 #include <zmq.h>
@@ -357,11 +358,23 @@ START_TEST(requests_wait_for_a_place)
 END_TEST
 
 /* A party that waits for the input of an inference, which never comes, has no place for another; but tells its status. */
-START_TEST(a_request_that_finds_no_place_is_refused)
+static void *close_late(void *argument)
 {
+    struct net_session **stuck = argument;
+    sleep(6); /* a party lets a request wait for a place for 5 seconds */
+    net_session_close(stuck);
+    return NULL;
+}
+
+START_TEST(a_request_that_finds_no_place_is_refused_and_asked_again_for_a_while)
+{
+    struct config hasty = parties.config[PARTY_OWNER];
+    struct client *client = NULL;
+    pthread_t closing;
     struct deal_request dealt;
     struct deal_request more = {.model = id, .bucket = 8, .batch = 1, .tune = TUNE_WAN, .count = 1};
     struct net_session *stuck = NULL;
+    struct inference i;
     struct schedule s;
     char *status = NULL;
     ck_ok(description_compile(&description, 8, 1, TUNE_WAN, &s));
@@ -374,11 +387,18 @@ START_TEST(a_request_that_finds_no_place_is_refused)
         ck_ok(client_reply(owner, stuck, p, &reply));
         json_decref(reply);
     }
-    ck_assert_int_eq(client_deal(owner, &description, &more), STATUS_STATE);
+    hasty.timeout_ms = 1000;
+    ck_ok(client_open(&client, &hasty, context));
+    ck_assert_int_eq(client_deal(client, &description, &more), STATUS_BUSY);
     ck_assert_ptr_nonnull(strstr(status_message(), "requests_max"));
     ck_ok(client_status(owner, NET_ROLE_P1, &status));
     free(status);
-    net_session_close(&stuck);
+    client_close(&client);
+    ck_assert_int_eq(pthread_create(&closing, NULL, close_late, &stuck), 0);
+    ck_ok(client_deal(owner, &description, &more));
+    pthread_join(closing, NULL);
+    infer(owner, 8, 1, TUNE_WAN, &i);
+    ck_assert_uint_eq(i.serial, 2);
     schedule_clear(&s);
 }
 END_TEST
@@ -704,7 +724,7 @@ int main(void)
     tcase_add_test(tcase, three_clients_at_once_get_right_answers_from_bundles_of_their_own);
     tcase_add_test(tcase, a_bundle_that_needs_more_memory_than_allowed_is_refused_and_not_spent);
     tcase_add_test(tcase, requests_wait_for_a_place);
-    tcase_add_test(tcase, a_request_that_finds_no_place_is_refused);
+    tcase_add_test(tcase, a_request_that_finds_no_place_is_refused_and_asked_again_for_a_while);
     tcase_add_test(tcase, many_shapes_can_be_asked_for_one_after_the_other);
     tcase_add_test(tcase, requests_that_deal_one_shape_at_once_give_way_to_each_other);
     tcase_add_test(tcase, requests_that_deal_at_once_keep_to_the_lowest_limit_together);

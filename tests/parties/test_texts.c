@@ -88,6 +88,28 @@ START_TEST(a_line_that_is_too_long_is_named)
 }
 END_TEST
 
+START_TEST(a_line_with_a_zero_byte_is_refused_and_not_cut)
+{
+    struct text_line line = {0};
+    struct texts texts = {0};
+    char text[] = "good\nnot\0 good\nnot\tgood\0 at all\nfine";
+    FILE *file = fmemopen(text, sizeof text - 1, "r");
+    while (text_line_read(&line, file)) {
+        const bool good = line.number == 1 || line.number == 4;
+        ck_assert_int_eq(texts_add_line(&texts, tokenizer, &line), good ? STATUS_OK : STATUS_INPUT);
+    }
+    ck_assert_uint_eq(texts.count, 2);
+    ck_assert_uint_eq(texts.line[0], 1);
+    ck_assert_uint_eq(texts.line[1], 4);
+    texts_drop(&texts);
+    ck_assert_uint_eq(texts.count, 1);
+    ck_assert_str_eq(texts.text[0], "good");
+    texts_clear(&texts);
+    text_line_clear(&line);
+    fclose(file);
+}
+END_TEST
+
 START_TEST(the_sample_texts_are_many_and_hold_pairs)
 {
     struct texts texts = {0};
@@ -111,7 +133,10 @@ START_TEST(the_public_part_of_a_model_is_what_a_client_needs_and_no_more)
     snprintf(from, sizeof from, "%s/models/sst2-tiny", getenv("TREFOIL_SOURCE") ? getenv("TREFOIL_SOURCE") : ".");
     ck_assert_ptr_nonnull(mkdtemp(folder));
     ck_assert_int_eq(model_read(&whole, from), STATUS_OK);
+    ck_assert_int_eq(model_check_free(from), STATUS_INPUT);
+    ck_assert_int_eq(model_check_free(folder), STATUS_OK);
     ck_assert_int_eq(model_write_embeddings(&whole, folder, from), STATUS_OK);
+    ck_assert_int_eq(model_check_free(folder), STATUS_OK); /* public: nothing is lost */
     ck_assert_int_eq(model_read_embeddings(&public, folder), STATUS_OK);
     const size_t hidden = whole.config.hidden;
     ck_assert_mem_eq(public.word, whole.word, whole.config.vocabulary * hidden * sizeof(float));
@@ -150,6 +175,7 @@ int main(void)
     tcase_add_test(tests, cutting_keeps_both_ends_and_shortens_the_longer_text);
     tcase_add_test(tests, a_single_text_is_cut_to_any_limit);
     tcase_add_test(tests, a_line_that_is_too_long_is_named);
+    tcase_add_test(tests, a_line_with_a_zero_byte_is_refused_and_not_cut);
     tcase_add_test(tests, the_sample_texts_are_many_and_hold_pairs);
     tcase_add_test(tests, the_public_part_of_a_model_is_what_a_client_needs_and_no_more);
     suite_add_tcase(suite, tests);

@@ -82,6 +82,35 @@ says "513"
 expect 0 "random-model writes a folder" "$trefoil" random-model --layers 1 --hidden 16 --heads 2 --ffn 32 \
     --vocabulary 300 --positions 32 "$scratch/random"
 expect 0 "which counts" "$trefoil" count --model "$scratch/random" --tokens 16 --json
+cp "$scratch/random/model.safetensors" "$scratch/before"
+expect 1 "random-model does not replace a model" "$trefoil" random-model --layers 1 --hidden 16 --heads 2 --ffn 32 \
+    --vocabulary 300 --positions 32 --seed 2 "$scratch/random"
+says "holds a model already"
+cmp -s "$scratch/before" "$scratch/random/model.safetensors" || wrong "the model was replaced"
+expect 0 "unless it is told to" "$trefoil" random-model --layers 1 --hidden 16 --heads 2 --ffn 32 --vocabulary 300 \
+    --positions 32 --seed 2 --overwrite "$scratch/random"
+! cmp -s "$scratch/before" "$scratch/random/model.safetensors" || wrong "the model was not replaced"
+expect 1 "share does not export over the weights of its model" "$trefoil" share --config \
+    "$scratch/examples/owner.conf" --model "$scratch/random" --export "$scratch/./random/" --overwrite
+says "is the folder of the model itself"
+cp -r "$scratch/random" "$scratch/random2"
+expect 1 "nor over those of another" "$trefoil" share --config "$scratch/examples/owner.conf" --model \
+    "$scratch/random" --export "$scratch/random2"
+says "random2 holds a model already"
+cmp -s "$scratch/random/model.safetensors" "$scratch/random2/model.safetensors" || wrong "the weights were replaced"
+latin=$(printf 'caf\351')
+newline='a
+b'
+expect 2 "share refuses a name that is not UTF-8" "$trefoil" share --config "$scratch/examples/owner.conf" --model \
+    "$scratch/random" --name "$latin"
+says "UTF-8"
+expect 2 "and one of two lines" "$trefoil" share --config "$scratch/examples/owner.conf" --model "$scratch/random" \
+    --name "$newline"
+says "control characters"
+cp -r "$scratch/random" "$scratch/$latin"
+expect 1 "also where the folder is called so" "$trefoil" share --config "$scratch/examples/owner.conf" --model \
+    "$scratch/$latin"
+says "choose another name with --name"
 expect 1 "random-model refuses a shape that makes no sense" "$trefoil" random-model --hidden 10 --heads 3 \
     "$scratch/wrong"
 
