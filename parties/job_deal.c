@@ -1,5 +1,6 @@
 /* The offline phase: P0 deals bundles, P1 and P2 prepare and keep them (DESIGN sections 3 and 7).
  *
+ *   P1, P2 -> P0   here, and back
  * For each bundle:
  *   P1, P2 -> P0   the lowest serial they could number it with, and 32 random bytes each
  *   P0 -> P1, P2   the serial and all three contributions: nonce = their hash
@@ -225,7 +226,7 @@ static enum status expect(struct job *job, int peer, const char *field)
     json_t *message = NULL;
     enum status status = message_receive(job->session, peer, NET_CONTROL, &message);
     if (status == STATUS_OK && !json_is_true(json_object_get(message, field)))
-        status = status_fail(STATUS_PEER, "%s did not say \"%s\" of a bundle when it was due",
+        status = status_fail(STATUS_PEER, "%s did not say \"%s\" when it was due",
                              job_peer_name(job, peer), field);
     json_decref(message);
     return status;
@@ -367,13 +368,34 @@ static enum status prepare_bundles(struct pipeline *p)
     return status == STATUS_OK ? expect(job, job->service->peer[0], "done") : status;
 }
 
+/* All three have the request, and are heard of: from here on a party that fails says so, and one that dies is noticed, so that
+ * waiting long is safe. Within the usual time, and before anything is loaded: a client may have died between its requests. */
+static enum status meet(struct job *job)
+{
+    enum status status = STATUS_OK;
+    if (job->service->party == 0) {
+        for (int i = 1; status == STATUS_OK && i < 3; i++)
+            status = expect(job, job->service->peer[i], "here");
+        if (status == STATUS_OK)
+            status = tell_evaluators(job, "here");
+    } else {
+        status = message_send(job->session, job->service->peer[0], NET_CONTROL, json_pack("{s:b}", "here", 1));
+        if (status == STATUS_OK)
+            status = expect(job, job->service->peer[0], "here");
+    }
+    if (status == STATUS_OK)
+        net_session_timeout(job->session, MESSAGE_PATIENCE_MS);
+    return status;
+}
+
 enum status job_deal(struct job *job)
 {
     struct pipeline p = {.job = job};
     for (int i = 0; i < WINDOW; i++)
         p.bundle[i].job = job;
-    net_session_timeout(job->session, MESSAGE_PATIENCE_MS);
-    enum status status = job_open_schedule(job);
+    enum status status = meet(job);
+    if (status == STATUS_OK)
+        status = job_open_schedule(job);
     if (status == STATUS_OK && job->service->party != 0)
         status = memory_check(job->service->config, job->schedule);
     if (status == STATUS_OK)

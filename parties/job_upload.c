@@ -89,6 +89,8 @@ static enum status compare_digests(struct upload *u)
     unsigned char own[STORE_HASH_BYTES], theirs[STORE_HASH_BYTES];
     json_t *message = NULL;
     crypto_generichash_final(&u->digest, own, sizeof own);
+    /* It has the last weight in a while; and may be gone, which only the owner has noticed. */
+    net_session_timeout(job->session, MESSAGE_WHILE_MS);
     enum status status =
         message_send(job->session, peer, NET_CONTROL, json_pack("{s:o}", "digest", message_hex_new(own, sizeof own)));
     if (status == STATUS_OK)
@@ -106,6 +108,7 @@ static enum status commit(struct upload *u)
 {
     struct job *job = u->job;
     json_t *message = NULL;
+    net_session_timeout(job->session, MESSAGE_PATIENCE_MS);
     enum status status =
         message_send(job->session, job->client, NET_REPLY, json_pack("{s:b}", "received", 1));
     if (status == STATUS_OK)

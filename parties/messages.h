@@ -10,8 +10,10 @@
 #define MESSAGE_MAX (4u << 20) /* bytes of the largest text accepted */
 
 /* For sessions that deal or share: a peer may rightly be silent while another one's line is busy with a bundle or a model, or
- * while others deal first. One that is gone is noticed by the link, and one that failed says so. */
+ * while others deal first. Only with peers that were heard of in the session: one that is gone is then noticed by the link, and
+ * one that failed says so. */
 #define MESSAGE_PATIENCE_MS (6 * 3600 * 1000)
+#define MESSAGE_WHILE_MS (600 * 1000) /* as long as one weight may take on a slow line */
 
 /* Sends and releases message (NULL: out of memory). */
 STATUS_MUST_USE enum status message_send(struct net_session *session, int peer, enum net_kind kind, json_t *message);
