@@ -227,6 +227,7 @@ struct net_round {
         size_t part, at, bytes;
     } sealed, taken;
     bool begun, heard; /* a record of this round was sealed, taken */
+    uint64_t spread;   /* how wide the sums are that came since its first part was queued (ring_add_words) */
 };
 void net_round_init(struct net_round *round, struct net_session *session, int peer, uint32_t number);
 STATUS_MUST_USE enum status net_round_queue(struct net_round *round, const void *send, void *receive,
