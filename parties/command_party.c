@@ -5,7 +5,6 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/resource.h>
 
 #include "parties/config.h"
 #include "parties/service.h"
@@ -72,13 +71,6 @@ static void handle(void (*handler)(int))
     sigaction(SIGINT, &action, NULL);
 }
 
-/* Masks and shares stay out of core files. */
-static void forbid_core_files(void)
-{
-    const struct rlimit none = {0, 0};
-    setrlimit(RLIMIT_CORE, &none);
-}
-
 static enum status run(const struct config *config)
 {
     enum status status = service_open(&running, config, NULL);
@@ -99,7 +91,6 @@ int command_party(int argc, char **argv)
     struct arguments arguments = {0};
     struct config config;
     command_parse(&argp, argc, argv, &arguments);
-    forbid_core_files();
     enum status status = config_load(&config, arguments.config);
     if (status)
         return command_fail(argv[0]);
