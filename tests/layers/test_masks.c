@@ -237,10 +237,14 @@ START_TEST(what_no_value_in_range_opens_ends_both_walks_alike)
         ck_assert_uint_eq(t->party[1].rounds, t->party[2].rounds);
         ck_assert(status == STATUS_OK || status == STATUS_RANGE);
         for (int p = 1; p < 3 && status != STATUS_OK; p++)
-            ck_assert_str_eq(t->party[p].message, "a value left its range: the text is unlike those of calibration");
+            ck_assert_str_eq(t->party[p].message,
+                             "a value left its range: the text is unlike those of calibration");
         for (uint32_t g = 0; g < student.schedule.gates && status == STATUS_OK; g++)
-            for (size_t i = 0; student.schedule.gate[g].emits && i < tensor_size(&t->schedule.tensor[student.schedule.gate[g].out]); i++)
-                ck_must(llabs(three_value(t, student.schedule.gate[g].out, i)) < INT64_C(1) << 61, "an opened value was not hidden");
+            for (size_t i = 0; student.schedule.gate[g].emits &&
+                               i < tensor_size(&t->schedule.tensor[student.schedule.gate[g].out]);
+                 i++)
+                ck_must(llabs(three_value(t, student.schedule.gate[g].out, i)) < INT64_C(1) << 61,
+                        "an opened value was not hidden");
         ck_assert(factor > 1 || status == STATUS_OK);
         ended += status != STATUS_OK;
         finished += status == STATUS_OK;

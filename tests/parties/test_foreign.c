@@ -129,14 +129,16 @@ static void *take_another_bundle(void *argument)
     }
     const int leader = net_hub_peer(other.hub, NET_ROLE_P1);
     json_t *offer = json_pack("{s:o, s:o, s:i, s:i}", "model", message_hex_new(id, sizeof id), "schedule",
-                              message_hex_new(other.name.schedule, STORE_HASH_BYTES), "next", (int)other.name.serial, "count", 1);
+                              message_hex_new(other.name.schedule, STORE_HASH_BYTES), "next",
+                              (int)other.name.serial, "count", 1);
     if (message_send(session, leader, NET_CONTROL, offer) != STATUS_OK ||
         message_receive(session, leader, NET_CONTROL, &message) != STATUS_OK ||
-        message_number(message, "P1", "serial", INT64_MAX, &serial) != STATUS_OK || serial != other.name.serial)
+        message_number(message, "P1", "serial", INT64_MAX, &serial) != STATUS_OK ||
+        serial != other.name.serial)
         failed = "P1 did not ask for the bundle";
     json_decref(message);
-    json_t *taken = json_pack("{s:s, s:I, s:o, s:o}", "result", "taken", "serial", (json_int_t)serial, "nonce",
-                              message_hex_new(other.name.nonce, STORE_HASH_BYTES), "digest",
+    json_t *taken = json_pack("{s:s, s:I, s:o, s:o}", "result", "taken", "serial", (json_int_t)serial,
+                              "nonce", message_hex_new(other.name.nonce, STORE_HASH_BYTES), "digest",
                               message_hex_new(other.digest, STORE_HASH_BYTES));
     if (message_send(session, leader, NET_CONTROL, taken) != STATUS_OK)
         failed = "the answer was not sent";
@@ -162,7 +164,8 @@ START_TEST(nobody_goes_on_with_another_bundle_of_the_same_serial)
     ck_ok(client_deal(client, &description, &deal));
     ck_assert_int_eq(parties_stop(&parties, PARTY_P2), 0);
 
-    const struct store_options options = {parties.config[PARTY_P2].store, "P2", parties.config[PARTY_P2].store_bytes};
+    const struct store_options options = {parties.config[PARTY_P2].store, "P2",
+                                          parties.config[PARTY_P2].store_bytes};
     ck_ok(store_open(&store, &options));
     ck_ok(description_compile(&description, BUCKET, 1, TUNE_WAN, &s));
     ck_ok(store_bundle_next(store, id, s.hash, &serial, &mark, &count));
@@ -194,8 +197,9 @@ START_TEST(a_nonce_without_our_random_bytes_is_refused)
     struct service service = {.party = PARTY_P1};
     struct job job = {.service = &service};
     struct dealing dealing = {.job = &job};
-    json_t *message = json_pack("{s:i, s:o, s:o, s:o}", "serial", 1, "p0", message_hex_new(theirs, sizeof theirs), "p1",
-                                message_hex_new(theirs, sizeof theirs), "p2", message_hex_new(ours, sizeof ours));
+    json_t *message =
+        json_pack("{s:i, s:o, s:o, s:o}", "serial", 1, "p0", message_hex_new(theirs, sizeof theirs), "p1",
+                  message_hex_new(theirs, sizeof theirs), "p2", message_hex_new(ours, sizeof ours));
     ck_assert_int_eq(deal_name(&dealing, message, ours), STATUS_PEER);
     ck_assert_ptr_nonnull(strstr(status_message(), "P0 left our random bytes out"));
     json_decref(message);
@@ -206,12 +210,16 @@ END_TEST
 
 static int spoiled = -1; /* the weight that P2 gets wrong */
 
-enum status __real_net_send(struct net_session *session, int peer, enum net_kind kind, uint32_t label, const void *data, size_t bytes);
-enum status __wrap_net_send(struct net_session *session, int peer, enum net_kind kind, uint32_t label, const void *data, size_t bytes);
+enum status __real_net_send(struct net_session *session, int peer, enum net_kind kind, uint32_t label,
+                            const void *data, size_t bytes);
+enum status __wrap_net_send(struct net_session *session, int peer, enum net_kind kind, uint32_t label,
+                            const void *data, size_t bytes);
 
-enum status __wrap_net_send(struct net_session *session, int peer, enum net_kind kind, uint32_t label, const void *data, size_t bytes)
+enum status __wrap_net_send(struct net_session *session, int peer, enum net_kind kind, uint32_t label,
+                            const void *data, size_t bytes)
 {
-    if (kind != NET_WEIGHT || (int)label != spoiled || strcmp(net_hub_peer_name(session->hub, peer), "P2") != 0)
+    if (kind != NET_WEIGHT || (int)label != spoiled ||
+        strcmp(net_hub_peer_name(session->hub, peer), "P2") != 0)
         return __real_net_send(session, peer, kind, label, data, bytes);
     unsigned char *copy = malloc(bytes);
     memcpy(copy, data, bytes);
@@ -239,7 +247,8 @@ int main(void)
     tcase_set_timeout(tests, 120);
     tcase_add_checked_fixture(tests, set_up, tear_down);
     tcase_add_test(tests, a_foreign_schedule_is_refused_by_name_and_costs_no_bundle);
-    tcase_add_loop_test(tests, nobody_goes_on_with_another_bundle_of_the_same_serial, OTHER_NONCE, THE_SAME + 1);
+    tcase_add_loop_test(tests, nobody_goes_on_with_another_bundle_of_the_same_serial, OTHER_NONCE,
+                        THE_SAME + 1);
     tcase_add_test(tests, a_nonce_without_our_random_bytes_is_refused);
     tcase_add_test(tests, other_weights_at_p2_than_at_p1_are_refused);
     suite_add_tcase(suite, tests);
