@@ -130,7 +130,7 @@ static enum status exchange(void *context, uint32_t round, uint64_t *spread)
         status = swap(t, round, &wide);
         for (int i = 1; i < 3; i++) {
             t->party[i].arrived = false;
-            t->party[i].spread = wide;
+            t->party[i].spread = t->hostile > 0 ? 0 : wide;
             t->party[i].queued = 0;
             t->party[i].round_part[round] = t->party[i].largest;
             t->party[i].largest = 0;
