@@ -70,7 +70,7 @@ struct three_party {
     } * queue;
     size_t queued, capacity;
     bool arrived;
-    uint64_t spread;      /* of the sums of this round, before they were spoiled */
+    uint64_t spread;      /* of the sums of this round; 0 while P2 is hostile */
     uint32_t rounds;      /* exchanges run */
     uint64_t sent;        /* bytes to the other evaluator */
     uint64_t *round_sent; /* [rounds of the schedule] */
