@@ -4,12 +4,12 @@
  * component is rounded by itself, alike by everyone who holds it; the mapped x is off by at most 1.5 units. Combinations
  * are formed in 128 bits and narrowed to 64 with a check.
  *
- * The check can fail only for masks that occur with probability below 2^-60; a failure ends the inference, and says
- * nothing but that. */
+ * Masks, and what passed as an opening (OPENING_BITS), always fit. */
 #include <math.h>
 #include <string.h>
 
 #include "layers/gates.h"
+#include "layers/opening.h"
 #include "ring/clones.h"
 
 /* v / 2^bits rounded to nearest; v of any sign. */
@@ -59,7 +59,7 @@ static enum status centre_local(const struct schedule *s, const struct gate *g, 
         const ring_i128 mean = shift_round(row_sum(in + r * x->cols, x->cols) * reciprocal, RECIPROCAL_BITS);
         fits &= fits_int64(mean) & (row_less(out + r * x->cols, in + r * x->cols, (int64_t)mean, x->cols) >= 0);
     }
-    return fits ? STATUS_OK : status_fail(STATUS_RANGE, "%s: a mask does not fit 64 bits", s->tensor[g->out].name);
+    return fits ? STATUS_OK : opening_out_of_range();
 }
 
 /* in / 2^bits rounded to nearest, as shift_round does, without a sum that could leave 64 bits. */

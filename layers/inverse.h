@@ -6,7 +6,8 @@
  * cost    four rounds with the one that opens v; the elements of v four times (root: five)
  * error   about e^2 for 1 / v and 3/8 e^2 for the root, |e| at most 2^-6 at the least v the calibration saw
  * margin  v up to four times the largest seen, but for the table's last cell, which runs into its first; down to half the
- *         smallest seen, where the table saturates
+ *         smallest seen, where the table saturates. Beyond the last cell the index wraps: y is far too large, and what is computed
+ *         with it may leave what masks hide (doc/security.md, "Beyond the range"; OPENING_BITS in layers/opening.h)
  * opens   d beside v (perfectly hidden), y0, q, e, y under masks
  *
  * Coarse, for 1 / v with tune lan, or where v has so wide a range that 2^16 cells would not do: the table is eight times

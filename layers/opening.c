@@ -14,6 +14,11 @@ static inline uint64_t shifted(uint64_t lo, uint64_t hi, int shift, uint64_t r)
     return sum >> shift | carried << (64 - shift);
 }
 
+enum status opening_out_of_range(void)
+{
+    return status_fail(STATUS_RANGE, "a value left its range: the text is unlike those of calibration");
+}
+
 void opening_mask(struct ring_wide z, const int64_t *mask, int shift, size_t n)
 {
     ring_join(z, mask, shift, n);

@@ -16,6 +16,16 @@
 
 #include "layers/schedule.h"
 #include "ring/elementwise.h"
+#include "ring/parameters.h"
+#include "ring/status.h"
+
+/* What is opened fits so many bits, m in [-2^62, 2^62), while x is in range: l1 + l2 adds up four uniform numbers of 61 bits, and comes
+ * within 2^22 of the ends with probability below 2^-150. */
+#define OPENING_BITS (RING_MASK_BITS + 3)
+
+/* STATUS_RANGE, and one message whatever it was and wherever: both evaluators see m and end alike, but whoever hears of it besides is told
+ * no more than that a value was too large. */
+STATUS_MUST_USE enum status opening_out_of_range(void);
 
 /* The same mask ahead of the shift, z += 2^shift lout: ((z + r + 2^f lout) >> f) = ((z + r) >> f) + lout modulo 2^64, as what wraps at
  * 2^80 is 0 modulo 2^64 after the shift. So the mask joins what was dealt before there is an input. */

@@ -154,7 +154,7 @@ struct evaluator {
     enum status (*queue)(void *context, const void *send, void *receive, size_t bytes);
     /* values [rows][columns], rows stride apart; the peer's are added to them. It may be sent at once. */
     enum status (*queue_sum)(void *context, uint64_t *values, size_t rows, size_t columns, size_t stride);
-    enum status (*exchange)(void *context, uint32_t round);
+    enum status (*exchange)(void *context, uint32_t round, uint64_t *spread); /* of the sums (ring_add_words) */
     void *context;
 };
 STATUS_MUST_USE enum status evaluator_init(struct evaluator *evaluator);

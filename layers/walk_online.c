@@ -280,9 +280,20 @@ static enum status run_gate(struct online *o, uint32_t number)
 {
     const struct gate *g = &o->e->schedule->gate[number];
     const enum status status = gate_walks(g->kind)->local ? local_gate(o, g) : open_gate(o, number);
-    if (status == STATUS_OK)
-        return STATUS_OK;
+    if (status == STATUS_OK || status == STATUS_RANGE)
+        return status; /* nothing is added to what opening_out_of_range says */
     return status_prefix(status, "%s: ", o->e->schedule->tensor[g->out].name);
+}
+
+/* Public to both evaluators: whether something was opened that no value in range makes. What does not fit says how large the value is, and
+ * would be worked on with; so neither goes on. The peer may have noticed first. */
+static enum status exchange(struct evaluator *e, uint32_t round, const char *name)
+{
+    uint64_t spread = 0;
+    const enum status status = e->exchange(e->context, round, &spread);
+    if (status == STATUS_RANGE || (status == STATUS_OK && spread >> OPENING_BITS))
+        return opening_out_of_range();
+    return status == STATUS_OK ? STATUS_OK : status_prefix(status, "%s: ", name);
 }
 
 static enum status run_rounds(struct online *o)
@@ -300,9 +311,9 @@ static enum status run_rounds(struct online *o)
             opens |= s->gate[end].emits;
         }
         if (opens && !e->clear) {
-            const enum status status = e->exchange(e->context, round);
+            const enum status status = exchange(e, round, s->tensor[s->gate[end - 1].out].name);
             if (status != STATUS_OK)
-                return status_prefix(status, "%s: ", s->tensor[s->gate[end - 1].out].name);
+                return status;
             walk_profile_wait(e->profile, round);
         }
         for (uint32_t i = first; i < end; i++) {

@@ -60,13 +60,6 @@ static void list_request(struct net_session *session, int peer)
     pthread_cond_signal(&hub->requested);
 }
 
-/* Payloads that say something by themselves. Openings do not, but to the dealer, who never sees this memory;
- * and they are much. */
-static bool is_secret(uint8_t kind)
-{
-    return kind == NET_SEED || kind == NET_DEAL || kind == NET_INPUT || kind == NET_OUTPUT;
-}
-
 static void keep(struct net_session *session, struct net_box *box, const struct net_header *header,
                  struct net_arrival *arrival)
 {
@@ -88,7 +81,7 @@ static void keep(struct net_session *session, struct net_box *box, const struct 
     }
     frame->header = *header;
     frame->peer = box->peer;
-    frame->wipe = is_secret(header->kind) && !arrival->inproc;
+    frame->wipe = net_kind_secret(header->kind) && !arrival->inproc;
     for (size_t i = 0; i < arrival->count; i++)
         zmq_msg_move(&frame->pieces[i], &arrival->pieces[i]);
     bool first = box->sequence_in == 1;

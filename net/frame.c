@@ -160,6 +160,11 @@ enum net_header_fault net_header_read(struct net_header *header, const void *dat
     return NET_HEADER_GOOD;
 }
 
+bool net_kind_secret(unsigned kind)
+{
+    return kind == NET_SEED || kind == NET_DEAL || kind == NET_INPUT || kind == NET_OUTPUT;
+}
+
 const char *net_kind_name(unsigned kind)
 {
     static const char *const names[NET_KINDS] = {

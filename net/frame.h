@@ -114,6 +114,9 @@ enum net_header_fault net_header_read(struct net_header *header, const void *dat
 
 /* The name of a kind, for messages. */
 const char *net_kind_name(unsigned kind);
+/* Payloads that say something by themselves: they are wiped where they were sent from and where they were read. Openings do not,
+ * but to the dealer, who never sees this memory; and they are much. */
+bool net_kind_secret(unsigned kind);
 
 /* Milliseconds of the monotonic clock. */
 int64_t net_now(void);

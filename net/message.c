@@ -6,6 +6,8 @@
 #include <string.h>
 #include <time.h>
 
+#include <sodium.h>
+
 #include "net/tsan.h"
 
 static void put_code(unsigned char out[4], enum status code)
@@ -125,20 +127,6 @@ enum status net_send_frame(struct net_session *session, int peer, enum net_kind 
     return STATUS_OK;
 }
 
-enum status net_send(struct net_session *session, int peer, enum net_kind kind, uint32_t label,
-                     const void *data, size_t bytes)
-{
-    enum status status = check_send(session, peer, kind, bytes);
-    if (status != STATUS_OK)
-        return status;
-    struct net_frame *frame = net_frame_sized(bytes);
-    if (frame == NULL)
-        return STATUS_MEMORY;
-    if (bytes > 0)
-        memcpy(zmq_msg_data(&frame->pieces[0]), data, bytes);
-    return net_send_frame(session, peer, kind, label, frame);
-}
-
 /* What net_send_owned was given, until libzmq has no more use for it. */
 struct owned {
     void (*release)(void *data, void *hint);
@@ -170,6 +158,39 @@ enum status net_send_owned(struct net_session *session, int peer, enum net_kind 
         return status_fail(STATUS_MEMORY, "out of memory for a frame of %zu bytes", bytes);
     }
     NET_HANDED_OVER(owned);
+    return net_send_frame(session, peer, kind, label, frame);
+}
+
+/* libzmq frees what it has copied as it is, and keeps up to 33 bytes inside the message, which is copied from queue to queue. */
+static void release_secret(void *data, void *bytes)
+{
+    sodium_memzero(data, (size_t)(uintptr_t)bytes);
+    free(data);
+}
+
+static enum status send_secret(struct net_session *session, int peer, enum net_kind kind, uint32_t label,
+                               const void *data, size_t bytes)
+{
+    void *copy = malloc(bytes);
+    if (copy == NULL)
+        return status_fail(STATUS_MEMORY, "out of memory for a frame of %zu bytes", bytes);
+    memcpy(copy, data, bytes);
+    return net_send_owned(session, peer, kind, label, copy, bytes, release_secret, (void *)(uintptr_t)bytes);
+}
+
+enum status net_send(struct net_session *session, int peer, enum net_kind kind, uint32_t label,
+                     const void *data, size_t bytes)
+{
+    enum status status = check_send(session, peer, kind, bytes);
+    if (status != STATUS_OK)
+        return status;
+    if (net_kind_secret(kind) && bytes > 0)
+        return send_secret(session, peer, kind, label, data, bytes);
+    struct net_frame *frame = net_frame_sized(bytes);
+    if (frame == NULL)
+        return STATUS_MEMORY;
+    if (bytes > 0)
+        memcpy(zmq_msg_data(&frame->pieces[0]), data, bytes);
     return net_send_frame(session, peer, kind, label, frame);
 }
 

@@ -180,7 +180,8 @@ void net_session_bundle(struct net_session *session, uint64_t serial);
 /* Sends one frame: hands it to the hub and returns, whether the peer is up or not; a peer that stays away
  * shows in the next receive. Waits only while the peer has more than frame_max bytes of this session still to
  * read, so that a fast sender does not fill a slow reader's memory. label: a number both sides expect (gate,
- * chunk). net_send copies the data.
+ * chunk). net_send copies the data; seeds, deals, inputs and outputs are wiped there once they are sent (what libzmq makes of them while
+ * it encrypts is its own).
  * net_send_owned sends it without a copy and calls release(data, hint), from any thread, when it may be
  * reused or freed: exactly once in every case, also when it fails. */
 STATUS_MUST_USE enum status net_send(struct net_session *session, int peer, enum net_kind kind,
@@ -234,6 +235,7 @@ struct net_round {
         size_t part, at, bytes;
     } sealed, taken;
     bool begun, heard; /* a record of this round was sealed, taken */
+    uint64_t spread;   /* how wide the sums are that came since its first part was queued (ring_add_words) */
 };
 void net_round_init(struct net_round *round, struct net_session *session, int peer, uint32_t number);
 STATUS_MUST_USE enum status net_round_queue(struct net_round *round, const void *send, void *receive,

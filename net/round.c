@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ring/elementwise.h"
+
 void net_round_init(struct net_round *round, struct net_session *session, int peer, uint32_t number)
 {
     *round = (struct net_round){.session = session, .peer = peer, .number = number};
@@ -24,6 +26,8 @@ static enum status queue_part(struct net_round *round, struct net_part part)
         round->parts = parts;
         round->capacity = capacity;
     }
+    if (round->count == 0)
+        round->spread = 0;
     if (part.bytes == 0)
         part.row = part.stride = 1;
     round->parts[round->count++] = part;
@@ -58,16 +62,16 @@ enum status net_round_queue_sum(struct net_round *round, uint64_t *values, size_
 }
 
 /* The frame comes in pieces that may cut a word, so words go through a buffer that stays in the nearest cache. */
-static void add_words(const struct net_frame *frame, size_t at, uint64_t *values, size_t count)
+static uint64_t add_words(const struct net_frame *frame, size_t at, uint64_t *values, size_t count)
 {
-    uint64_t word[1024];
+    uint64_t word[1024], spread = 0;
     const size_t step = sizeof word / sizeof *word;
     for (size_t done = 0; done < count; done += step) {
         const size_t now = count - done < step ? count - done : step;
         net_frame_copy(frame, at + done * sizeof *word, word, now * sizeof *word);
-        for (size_t i = 0; i < now; i++)
-            values[done + i] += word[i];
+        spread |= ring_add_words(values + done, word, now);
     }
+    return spread;
 }
 
 /* All parts in one frame. */
@@ -104,7 +108,7 @@ static enum status run_over_curve(struct net_round *round)
             now = part->bytes - at;
             unsigned char *to = (unsigned char *)part->receive + net_part_at(part, at, &now);
             if (part->add)
-                add_words(frame, from, (uint64_t *)(void *)to, now / sizeof(uint64_t));
+                round->spread |= add_words(frame, from, (uint64_t *)(void *)to, now / sizeof(uint64_t));
             else
                 net_frame_copy(frame, from, to, now);
         }

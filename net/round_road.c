@@ -9,6 +9,8 @@
 #include <poll.h>
 #include <string.h>
 
+#include "ring/elementwise.h"
+
 #define WORD sizeof(uint64_t)
 #define SPIN_NS 20000 /* a small round is over sooner than a thread falls asleep and is woken */
 #define REASON_MS 500 /* how long CURVE may take to tell why a connection ended */
@@ -103,15 +105,6 @@ static enum net_road_state send_step(struct net_round *round, bool last)
 
 /* ---- receiving ---- */
 
-static void add_words(uint64_t *restrict values, const unsigned char *restrict came, size_t count)
-{
-    for (size_t i = 0; i < count; i++) {
-        uint64_t word;
-        memcpy(&word, came + i * WORD, WORD);
-        values[i] += word;
-    }
-}
-
 /* Puts a verified record where it belongs; false if it cuts a word. */
 static bool scatter(struct net_round *round, const unsigned char *came, size_t bytes)
 {
@@ -122,7 +115,7 @@ static bool scatter(struct net_round *round, const unsigned char *came, size_t b
         if (part->add && now % WORD != 0)
             return false;
         if (part->add)
-            add_words((uint64_t *)to, came, now / WORD);
+            round->spread |= ring_add_words((uint64_t *)to, came, now / WORD);
         else if (now > 0)
             memcpy(to, came, now);
         advance(&round->taken, part, now);

@@ -7,6 +7,7 @@
 
 #include "layers/embedding.h"
 #include "layers/pooler.h"
+#include "layers/scale.h"
 #include "parties/client_session.h"
 #include "ring/parameters.h"
 #include "ring/stream.h"
@@ -16,6 +17,45 @@ json_t *client_shape_request(const char *op, const unsigned char *model, const s
     return json_pack("{s:s, s:o, s:i, s:i, s:s, s:o}", "op", op, "model", message_hex_new(model, MODEL_ID_BYTES), "bucket",
                      (int)s->bucket, "batch", (int)s->batch, "tune", tune == TUNE_LAN ? "lan" : "wan", "schedule",
                      message_hex_new(s->hash, SCHEDULE_HASH_BYTES));
+}
+
+/* ---- ranges: what calibration saw, and its margin ---- */
+
+/* Of a tensor that the schedule declares. */
+static double most_of(const struct description *d, const struct schedule *s, const char *name)
+{
+    uint32_t number = 0;
+    for (uint32_t t = 0; t < s->tensors; t++) {
+        if (s->tensor[t].ranged && strcmp(s->tensor[t].name, name) == 0)
+            return SCALE_MARGIN * d->range[number].largest;
+        number += s->tensor[t].ranged;
+    }
+    return 0;
+}
+
+#define LAST_CELLS (1.0 / 32) /* of a table of 2^6 cells or more: the last one runs into the first (layers/inverse.h) */
+
+/* The first two values of an inference, which a client can see in the clear: beyond the margin the answer would be wrong, and masks
+ * hide less (doc/security.md). Before a bundle is spent. */
+static enum status check_embeddings(const struct description *d, const struct schedule *s, const struct inference *i)
+{
+    const uint32_t hidden = d->config.hidden;
+    const double most = most_of(d, s, "embeddings");
+    const double variance_most = (1 - LAST_CELLS) * most_of(d, s, "embeddings norm variance");
+    for (size_t row = 0; row < (size_t)i->batch * i->bucket; row++) {
+        const float *x = i->embeddings + row * hidden;
+        double sum = 0, squares = hidden * (double)d->config.layer_norm_eps, largest = 0;
+        for (uint32_t c = 0; c < hidden; c++) {
+            sum += x[c];
+            largest = fmax(largest, fabs((double)x[c]));
+        }
+        for (uint32_t c = 0; c < hidden; c++)
+            squares += (x[c] - sum / hidden) * (x[c] - sum / hidden);
+        if (!(largest <= most) || !(squares <= variance_most))
+            return status_fail(STATUS_RANGE, "the embeddings of this text are too far from those the model was calibrated on "
+                                             "(trefoil share --calibration): it is not sent");
+    }
+    return STATUS_OK;
 }
 
 /* ---- input: integers at the scale of the schedule, then two additive shares modulo 2^80 ---- */
@@ -203,6 +243,8 @@ enum status client_infer(struct client *c, const struct description *d, struct i
     for (uint32_t b = 0; status == STATUS_OK && b < i->batch; b++)
         if (i->length[b] < 2 || i->length[b] > i->bucket)
             status = status_fail(STATUS_INPUT, "a text of %u tokens in a bucket of %u", i->length[b], i->bucket);
+    if (status == STATUS_OK)
+        status = check_embeddings(d, &s, i);
     const double start = client_seconds();
     if (status == STATUS_OK) {
         do

@@ -1,3 +1,5 @@
+#include <config.h>
+
 #include "parties/command.h"
 
 #include <cblas.h>
@@ -5,9 +7,20 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
 #ifdef _OPENMP
 #include <omp.h>
 #endif
+
+void command_forbid_core_files(void)
+{
+    const struct rlimit none = {0, 0};
+    setrlimit(RLIMIT_CORE, &none);
+#ifndef TREFOIL_SANITIZER /* the leak sanitizer attaches to its own process */
+    prctl(PR_SET_DUMPABLE, 0);
+#endif
+}
 
 int command_fail(const char *name)
 {

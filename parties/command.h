@@ -27,6 +27,11 @@ int command_tokenize(int argc, char **argv);
 int command_distill(int argc, char **argv);
 int command_finetune(int argc, char **argv);
 
+/* Keeps keys, masks, shares, weights and texts out of core files for the rest of this process and of those it forks. A core_pattern that
+ * pipes to a program asks for no limit, so the process is made undumpable, too; then /proc/PID/mem and the like belong to root,
+ * and debuggers of others cannot attach. */
+void command_forbid_core_files(void);
+
 /* Prints "NAME: message of the failure" on standard error; returns COMMAND_FAILED. */
 int command_fail(const char *name);
 

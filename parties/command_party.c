@@ -90,13 +90,6 @@ static void allow_descriptors(void)
     setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-/* Masks and shares stay out of core files. */
-static void forbid_core_files(void)
-{
-    const struct rlimit none = {0, 0};
-    setrlimit(RLIMIT_CORE, &none);
-}
-
 static enum status run(const struct config *config)
 {
     struct service *service = NULL;
@@ -127,7 +120,6 @@ int command_party(int argc, char **argv)
     struct arguments arguments = {0};
     struct config config;
     command_parse(&argp, argc, argv, &arguments);
-    forbid_core_files();
     allow_descriptors();
     enum status status = config_load(&config, arguments.config);
     if (status)

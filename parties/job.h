@@ -46,6 +46,7 @@ struct job {
     const struct party_model *model; /* of requests about one */
     const struct schedule *schedule;
     enum tune tune;
+    bool kept_from_dealer; /* how it failed depends on values: P0 is not told */
 };
 
 static inline const char *job_peer_name(const struct job *job, int peer)

@@ -46,13 +46,14 @@ static uint32_t next_round(const struct schedule *s, uint32_t after, bool first)
     return after;
 }
 
-static enum status exchange(void *context, uint32_t number)
+static enum status exchange(void *context, uint32_t number, uint64_t *spread)
 {
     struct online *o = context;
     if (number != o->round.number)
         return status_fail(STATUS_STATE, "round %u was to be run, but openings were queued for round %u", number,
                            o->round.number);
     const enum status status = net_round_run(&o->round);
+    *spread = o->round.spread;
     o->round.number = next_round(o->job->schedule, number, false);
     return status;
 }
@@ -225,6 +226,7 @@ static enum status evaluate(struct online *o, struct evaluator *e)
     const double start = job_seconds();
     if (status == STATUS_OK)
         status = walk_online(e, in.view, shares);
+    job->kept_from_dealer = status == STATUS_RANGE;
     if (status == STATUS_OK)
         status = reveal_to_client(o, shares, count, 1e3 * (job_seconds() - start));
     inputs_clear(&in);

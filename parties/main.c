@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <locale.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,23 +17,24 @@
 struct command {
     const char *name, *summary;
     int (*run)(int argc, char **argv);
+    bool secret; /* holds keys, texts, or weights that are shared: none of it into core files */
 };
 
 static const struct command commands[] = {
-    {"keygen", "make the key pair of a process", command_keygen},
-    {"party", "run one of the three parties", command_party},
-    {"share", "share a model with the parties", command_share},
-    {"offline", "deal bundles for later inferences", command_offline},
-    {"infer", "classify texts privately", command_infer},
-    {"eval", "evaluate a task, privately and in the clear", command_eval},
-    {"status", "models, bundles and peers of the parties", command_status},
-    {"remove", "remove a model from the parties", command_remove},
-    {"count", "rounds, bytes, store and memory of a model, without running it", command_count},
-    {"bench", "measure this machine, the clear model and the private one side by side", command_bench},
-    {"tokenize", "texts to token ids", command_tokenize},
-    {"finetune", "train a pretrained encoder on a task", command_finetune},
-    {"distill", "distil a trained model into one that is cheap under shares", command_distill},
-    {"random-model", "write a model of random weights", command_random_model},
+    {"keygen", "make the key pair of a process", command_keygen, true},
+    {"party", "run one of the three parties", command_party, true},
+    {"share", "share a model with the parties", command_share, true},
+    {"offline", "deal bundles for later inferences", command_offline, true},
+    {"infer", "classify texts privately", command_infer, true},
+    {"eval", "evaluate a task, privately and in the clear", command_eval, true},
+    {"status", "models, bundles and peers of the parties", command_status, true},
+    {"remove", "remove a model from the parties", command_remove, true},
+    {"count", "rounds, bytes, store and memory of a model, without running it", command_count, false},
+    {"bench", "measure this machine, the clear model and the private one side by side", command_bench, true},
+    {"tokenize", "texts to token ids", command_tokenize, false},
+    {"finetune", "train a pretrained encoder on a task", command_finetune, false},
+    {"distill", "distil a trained model into one that is cheap under shares", command_distill, false},
+    {"random-model", "write a model of random weights", command_random_model, false},
 };
 #define COMMANDS (sizeof commands / sizeof *commands)
 
@@ -68,6 +70,8 @@ static int run(const struct command *command, int argc, char **argv)
     argv[0] = name;
     /* glibc's message of a wrong option takes this name instead. */
     program_invocation_name = program_invocation_short_name = name;
+    if (command->secret)
+        command_forbid_core_files();
     int result = command->run(argc, argv);
     if (result == COMMAND_OK && command_flush() != STATUS_OK)
         result = command_fail(name);

@@ -155,7 +155,7 @@ static void report_failure(struct job *job, enum status status)
     journal(job->service->config->name, "a request of %s failed (%s): %s", job_peer_name(job, job->client),
             status_name(status), status_message());
     net_send_error(job->session, job->client, status);
-    for (int i = 0; i < 3; i++)
+    for (int i = job->kept_from_dealer ? 1 : 0; i < 3; i++)
         if (job->service->peer[i] >= 0)
             net_send_error(job->session, job->service->peer[i], status);
 }

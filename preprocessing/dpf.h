@@ -8,6 +8,10 @@
  *          both receive the same public correction words. Inner nodes have a word, too: 1 in sum on the path to rho, else 0
  *          (dpf_lookup.h reads tables by them, without a whole expansion).
  * cost     dpf_key_bytes(bits) from the dealer to each evaluator; a whole expansion takes 2^bits AES blocks
+ * strength pi(x) xor x under two keys that are the same for every node of every key: one guess of a node is tried against all. Whoever has
+ *          one evaluator's seeds and the correction words of N levels (bits - DPF_LEAF_BITS of them in a key) finds one of the other's
+ *          nodes, and with it the rho of that key, in about 2^127 / N blocks: 2^87 after N = 2^40, some millions of inferences.
+ *          Other AES keys in each bundle would limit N to a bundle.
  * opens    nothing: correction words are pseudorandom to whoever holds one seed. Used only with the index d = cell + rho, where
  *          rho is uniform and used once: d is perfectly hidden.
  *

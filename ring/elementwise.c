@@ -148,6 +148,19 @@ void ring_join(struct ring_wide z, const int64_t *x, int up, size_t n)
     join_all(z.lo, z.hi, x, n, up);
 }
 
+RING_CLONES uint64_t ring_add_words(uint64_t *restrict values, const void *restrict came, size_t n)
+{
+    const unsigned char *at = came;
+    uint64_t spread = 0;
+    for (size_t i = 0; i < n; i++) {
+        uint64_t word;
+        memcpy(&word, at + i * sizeof word, sizeof word);
+        values[i] += word;
+        spread |= values[i] ^ values[i] << 1;
+    }
+    return spread;
+}
+
 void ring_square(struct ring_wide z, const int64_t *m, const int64_t *l, int64_t delta, size_t n,
                  const struct ring_narrow *end)
 {

@@ -42,6 +42,10 @@ void ring_narrow(const struct ring_narrow *end, struct ring_wide z, size_t n);
 /* z [n] += 2^up x. up in 0..16. */
 void ring_join(struct ring_wide z, const int64_t *x, int up, size_t n);
 
+/* values [n] += came [n], 8 bytes each at any address. Returns how wide the sums are: bit b is set if bits b and b - 1 of one of them
+ * differ. Read as signed integers all of them fit w bits if nothing is set from bit w on. */
+uint64_t ring_add_words(uint64_t *restrict values, const void *restrict came, size_t n);
+
 /* The right operand of a product: masked values m and an evaluator's mask l, delta 1 or 0. */
 struct ring_factor {
     const int64_t *m, *l;

@@ -6,6 +6,7 @@
 
 #include "layers/gates.h"
 #include "model/random_model.h"
+#include "ring/parameters.h"
 #include "tests/layers/student.h"
 
 void __real_ring_stream_key(struct ring_seed *out, const struct ring_seed *secret, const void *context,
@@ -214,6 +215,46 @@ START_TEST(an_evaluator_walks_once_and_only_when_it_was_warmed)
 }
 END_TEST
 
+/* Inputs that a client of its own making can share: below the bound of its check, and far from what calibration saw. The variance leaves its
+ * table, squares leave 2^61, and masks of that width hide nothing. Both evaluators end there, in the same round and words; whatever they
+ * finish was hidden. */
+START_TEST(what_no_value_in_range_opens_ends_both_walks_alike)
+{
+    struct three *t = &student.three;
+    const size_t n = (size_t)student.schedule.bucket * 16;
+    int ended = 0, finished = 0;
+    int64_t *x = malloc(n * sizeof *x), largest = 0;
+    ck_assert_ptr_nonnull(x);
+    const int64_t *const input[2] = {x, student.input[1]};
+    for (size_t i = 0; i < n; i++)
+        largest = llabs(student.input[0][i]) > largest ? llabs(student.input[0][i]) : largest;
+    for (int64_t factor = 1; factor * largest < RING_RANGE; factor *= 2) {
+        for (size_t i = 0; i < n; i++)
+            x[i] = student.input[0][i] * factor;
+        three_offline(t);
+        const enum status status = three_online_hostile(t, input, -1);
+        ck_assert_int_eq(t->party[2].status, status);
+        ck_assert_uint_eq(t->party[1].rounds, t->party[2].rounds);
+        ck_assert(status == STATUS_OK || status == STATUS_RANGE);
+        for (int p = 1; p < 3 && status != STATUS_OK; p++)
+            ck_assert_str_eq(t->party[p].message,
+                             "a value left its range: the text is unlike those of calibration");
+        for (uint32_t g = 0; g < student.schedule.gates && status == STATUS_OK; g++)
+            for (size_t i = 0; student.schedule.gate[g].emits &&
+                               i < tensor_size(&t->schedule.tensor[student.schedule.gate[g].out]);
+                 i++)
+                ck_must(llabs(three_value(t, student.schedule.gate[g].out, i)) < INT64_C(1) << 61,
+                        "an opened value was not hidden");
+        ck_assert(factor > 1 || status == STATUS_OK);
+        ended += status != STATUS_OK;
+        finished += status == STATUS_OK;
+    }
+    ck_assert_int_gt(ended, 0);
+    ck_assert_int_gt(finished, 0);
+    free(x);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("masks");
@@ -225,6 +266,7 @@ int main(void)
     tcase_add_test(tests, every_opening_every_product_and_every_index_has_its_own_stream);
     tcase_add_test(tests, the_evaluators_streams_are_the_dealers_and_apart_from_each_other);
     tcase_add_test(tests, an_evaluator_walks_once_and_only_when_it_was_warmed);
+    tcase_add_test(tests, what_no_value_in_range_opens_ends_both_walks_alike);
     suite_add_tcase(suite, tests);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);

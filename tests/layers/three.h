@@ -70,6 +70,7 @@ struct three_party {
     } * queue;
     size_t queued, capacity;
     bool arrived;
+    uint64_t spread;      /* of the sums of this round; 0 while P2 is hostile */
     uint32_t rounds;      /* exchanges run */
     uint64_t sent;        /* bytes to the other evaluator */
     uint64_t *round_sent; /* [rounds of the schedule] */
@@ -94,8 +95,8 @@ struct three {
     pthread_cond_t change;
     uint32_t generation;
     bool ended;
-    int hostile; /* P2's messages become noise: 1 of 40 bits, 2 of 62 bits, 3 the ends of the range; 0: they
-                    stay */
+    int hostile; /* P2's messages become noise, unnoticed: 1 of 40 bits, 2 of 62 bits, 3 the ends of the range; 0: they
+                    stay; -1: and walks may fail */
 };
 
 /* weight: [schedule->weights], integers at their scales; they and the schedule must outlive the three. */

@@ -93,7 +93,7 @@ static void spoil(const struct three *t, struct three_queued *q)
 }
 
 /* Both wait here, so whoever comes second may copy for both. */
-static enum status swap(struct three *t, uint32_t round)
+static enum status swap(struct three *t, uint32_t round, uint64_t *spread)
 {
     struct three_party *a = &t->party[1], *b = &t->party[2];
     if (a->queued != b->queued)
@@ -102,13 +102,15 @@ static enum status swap(struct three *t, uint32_t round)
         if (a->queue[i].bytes != b->queue[i].bytes)
             return status_fail(STATUS_PEER, "round %u: message %zu differs in length", round, i);
         uint64_t *sum = a->queue[i].sum;
-        for (size_t j = 0; sum && j < a->queue[i].bytes / sizeof *sum; j++)
+        for (size_t j = 0; sum && j < a->queue[i].bytes / sizeof *sum; j++) {
             b->queue[i].sum[j] = sum[j] += b->queue[i].sum[j];
+            *spread |= sum[j] ^ sum[j] << 1;
+        }
         if (!sum) {
             memcpy(a->queue[i].receive, b->queue[i].send, b->queue[i].bytes);
             memcpy(b->queue[i].receive, a->queue[i].send, a->queue[i].bytes);
         }
-        if (t->hostile)
+        if (t->hostile > 0)
             spoil(t, &a->queue[i]);
         a->round_sent[round] += a->queue[i].bytes;
         b->round_sent[round] += b->queue[i].bytes;
@@ -116,7 +118,7 @@ static enum status swap(struct three *t, uint32_t round)
     return STATUS_OK;
 }
 
-static enum status exchange(void *context, uint32_t round)
+static enum status exchange(void *context, uint32_t round, uint64_t *spread)
 {
     struct three_party *p = context;
     struct three *t = p->three;
@@ -124,9 +126,11 @@ static enum status exchange(void *context, uint32_t round)
     pthread_mutex_lock(&t->lock);
     p->arrived = true;
     if (t->party[3 - p->number].arrived) {
-        status = swap(t, round);
+        uint64_t wide = 0;
+        status = swap(t, round, &wide);
         for (int i = 1; i < 3; i++) {
             t->party[i].arrived = false;
+            t->party[i].spread = t->hostile > 0 ? 0 : wide;
             t->party[i].queued = 0;
             t->party[i].round_part[round] = t->party[i].largest;
             t->party[i].largest = 0;
@@ -141,6 +145,7 @@ static enum status exchange(void *context, uint32_t round)
         if (t->generation == generation)
             status = status_fail(STATUS_STOPPED, "the other evaluator ended before round %u", round);
     }
+    *spread = p->spread;
     pthread_mutex_unlock(&t->lock);
     return status;
 }

@@ -25,6 +25,7 @@ expect 0 "a cluster starts, shares its model and deals" "$source/scripts/cluster
     --bundles 3 --bucket 16
 says "three parties run"
 says "--cluster '$scratch/the owner'\\''s cluster' --text"
+grep -q '^Max core file size  *0  *0 ' "/proc/$(cat "$cluster/P1.pid")/limits" || wrong "a party may leave a core file"
 expect 1 "it is not started twice" "$source/scripts/cluster.sh" start "$cluster" --model "$model"
 says "running already"
 expect 0 "status shows the model and its bundles" "$trefoil" status --cluster "$cluster"

@@ -1,11 +1,16 @@
 /* Configuration and key files: what is read, and what is refused with file, line and setting. */
+#include <config.h>
+
 #include <check.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "parties/command.h"
 #include "parties/config.h"
 #include "parties/key_file.h"
 
@@ -299,6 +304,19 @@ START_TEST(a_public_key_without_its_place_leaves_no_secret_behind)
 }
 END_TEST
 
+/* In the test's own process, which Check forks. */
+START_TEST(no_core_file_is_left_whoever_it_is_piped_to)
+{
+    struct rlimit limit;
+    command_forbid_core_files();
+    ck_assert_int_eq(getrlimit(RLIMIT_CORE, &limit), 0);
+    ck_assert_uint_eq(limit.rlim_max, 0);
+#ifndef TREFOIL_SANITIZER
+    ck_assert_int_eq(prctl(PR_GET_DUMPABLE), 0);
+#endif
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("parties/config");
@@ -318,6 +336,7 @@ int main(void)
     tcase_add_test(tests, a_client_must_know_where_the_parties_are);
     tcase_add_test(tests, a_secret_key_that_others_can_read_is_refused);
     tcase_add_test(tests, keys_are_private_and_never_written_over);
+    tcase_add_test(tests, no_core_file_is_left_whoever_it_is_piped_to);
     tcase_add_test(tests, a_torn_key_file_is_refused);
     tcase_add_test(tests, a_public_key_without_its_place_leaves_no_secret_behind);
     suite_add_tcase(suite, tests);

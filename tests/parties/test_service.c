@@ -11,8 +11,11 @@
 
 #include "layers/pooler.h"
 #include "model/random_model.h"
+#include "net/hub.h"
 #include "parties/client_session.h"
 #include "parties/job.h"
+#include "ring/parameters.h"
+#include "ring/stream.h"
 #include "tests/parties/parties.h"
 
 #define BUCKET 16
@@ -197,6 +200,124 @@ START_TEST(an_inference_without_a_bundle_says_so_and_loses_nothing)
 }
 END_TEST
 
+/* ---- inputs beyond what calibration saw ---- */
+
+START_TEST(a_client_does_not_send_a_text_far_from_those_of_calibration)
+{
+    struct deal_request dealt;
+    struct question q;
+    float logits[2];
+    deal(16, 1, TUNE_WAN, 1, &dealt);
+    question_make(&q, &model, 9, 16);
+    struct inference i = {.model = id, .bucket = 16, .batch = 1, .embeddings = q.embeddings, .length = &q.length, .logits = logits};
+    const size_t n = (size_t)16 * model.config.hidden;
+    float *given = malloc(n * sizeof *given);
+    memcpy(given, q.embeddings, n * sizeof *given);
+    /* A value by itself; many that are in range each, and not their squares' sum; one that is no number. */
+    q.embeddings[n - 1] *= 1000;
+    ck_assert_int_eq(client_infer(owner, &description, &i), STATUS_RANGE);
+    ck_assert_ptr_nonnull(strstr(status_message(), "not sent"));
+    for (uint32_t c = 0; c < model.config.hidden; c++)
+        q.embeddings[c] = (float)description.range[0].largest * (c & 1 ? 3.9f : -3.9f);
+    q.embeddings[n - 1] = given[n - 1];
+    ck_assert_int_eq(client_infer(owner, &description, &i), STATUS_RANGE);
+    memcpy(q.embeddings, given, n * sizeof *given);
+    q.embeddings[5] = NAN;
+    ck_assert_int_eq(client_infer(owner, &description, &i), STATUS_RANGE);
+    memcpy(q.embeddings, given, n * sizeof *given);
+    ck_ok(client_infer(owner, &description, &i)); /* the bundle is still there */
+    free(given);
+    question_clear(&q);
+}
+END_TEST
+
+/* Whom a failure was told to, and in which words; reports come from several threads. */
+static struct {
+    pthread_mutex_t lock;
+    int range_errors, to_dealer, other_words;
+} told = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+void __real_net_send_error(struct net_session *session, int peer, enum status code);
+void __wrap_net_send_error(struct net_session *session, int peer, enum status code);
+
+void __wrap_net_send_error(struct net_session *session, int peer, enum status code)
+{
+    pthread_mutex_lock(&told.lock);
+    if (code == STATUS_RANGE) {
+        told.range_errors++;
+        told.to_dealer += session->hub->peers[peer].role == NET_ROLE_P0;
+        told.other_words += strcmp(status_message(), "a value left its range: the text is unlike those of calibration") != 0;
+    }
+    pthread_mutex_unlock(&told.lock);
+    __real_net_send_error(session, peer, code);
+}
+
+/* A client of its own making shares any integers: P1's share of each is zero but for its stream, as in client_infer.c. */
+static enum status infer_integers(const struct schedule *s, const int64_t *const *x)
+{
+    struct net_session *session = NULL;
+    struct ring_seed seed = {{3}}, key;
+    uint32_t number = 0, share[2];
+    ck_ok(client_ask(owner, 7, client_shape_request("infer", id, s, TUNE_WAN), &session));
+    for (int party = 0; party < 3; party++) {
+        json_t *reply = NULL;
+        ck_ok(client_reply(owner, session, party, &reply));
+        json_decref(reply);
+    }
+    ck_ok(net_send(session, owner->party[1], NET_INPUT, 0, &seed, sizeof seed));
+    const struct net_session_id session_id = net_session_id(session);
+    for (uint32_t g = 0; g < s->gates; g++) {
+        if (s->gate[g].kind != GATE_INPUT)
+            continue;
+        const size_t n = tensor_size(&s->tensor[s->gate[g].out]);
+        uint64_t *data = malloc(n * RING_PRODUCT_BYTES);
+        const struct ring_wide z = {data, (uint16_t *)(data + n)};
+        ring_stream_key(&key, &seed, session_id.bytes, sizeof session_id.bytes, number, RING_PURPOSE_INPUT);
+        ring_stream_wide(z, n, &key);
+        for (size_t k = 0; k < n; k++)
+            ring_wide_set(z, k, (ring_u128)(ring_i128)x[number][k] - ring_wide_get(z, k));
+        ck_ok(net_send(session, owner->party[2], NET_INPUT, number++, data, n * RING_PRODUCT_BYTES));
+        free(data);
+    }
+    const enum status status = net_receive(session, owner->party[1], NET_OUTPUT, 0, share, sizeof share);
+    net_session_close(&session);
+    return status;
+}
+
+START_TEST(what_ends_for_its_values_is_told_in_one_fixed_text_and_not_to_the_dealer)
+{
+    struct schedule s;
+    struct deal_request dealt;
+    int64_t x[16 * 16], mask[16];
+    enum status status = STATUS_OK;
+    ck_ok(description_compile(&description, 16, 1, TUNE_WAN, &s));
+    for (int64_t most = 1 << 10; status == STATUS_OK && most < RING_RANGE; most *= 2) {
+        for (int k = 0; k < 16; k++)
+            mask[k] = 1;
+        for (int k = 0; k < 16 * 16; k++)
+            x[k] = (int64_t)randombytes_uniform(2 * (uint32_t)most) - most;
+        deal(16, 1, TUNE_WAN, 1, &dealt);
+        status = infer_integers(&s, (const int64_t *const[2]){x, mask});
+    }
+    ck_assert_int_eq(status, STATUS_RANGE);
+    ck_assert_str_eq(status_message() + strlen("P1: "), "a value left its range: the text is unlike those of calibration");
+    for (int waited = 0; waited < 5000; waited += 10) { /* P2 ends a moment later */
+        pthread_mutex_lock(&told.lock);
+        const int errors = told.range_errors;
+        pthread_mutex_unlock(&told.lock);
+        if (errors >= 4)
+            break;
+        nanosleep(&(struct timespec){0, 10000000}, NULL);
+    }
+    pthread_mutex_lock(&told.lock);
+    ck_assert_int_eq(told.range_errors, 4); /* two evaluators, to each other and to the client */
+    ck_assert_int_eq(told.to_dealer, 0);
+    ck_assert_int_eq(told.other_words, 0);
+    pthread_mutex_unlock(&told.lock);
+    schedule_clear(&s);
+}
+END_TEST
+
 static void *ask(void *argument)
 {
     struct client *client = NULL;
@@ -253,6 +374,42 @@ START_TEST(the_next_bundle_is_warmed_ahead_and_still_ready)
     deal(16, 1, TUNE_WAN, 1, &dealt);
     ck_assert_uint_eq(dealt.ready, ready + 1); /* what is warmed counts as ready until it is taken */
     infer(owner, 16, 1, TUNE_WAN, &i);
+}
+END_TEST
+
+/* Under the same serial there may be another bundle: dealt again after a store was restored, with other masks. */
+START_TEST(what_was_warmed_ahead_is_claimed_by_its_whole_name)
+{
+    const struct party_model *shared;
+    const struct schedule *schedule;
+    struct deal_request dealt;
+    uint64_t serial, mark, count;
+    double seconds;
+    deal(16, 1, TUNE_WAN, 24, &dealt);
+    infer_until_ahead(16);
+    for (int party = 1; party < 3; party++) {
+        struct service *s = service[party];
+        struct store_bundle *bundle;
+        struct evaluator e = {0};
+        ck_ok(models_get(s->models, id, &shared));
+        ck_ok(models_schedule(s->models, shared, 16, 1, TUNE_WAN, &schedule));
+        ck_ok(store_bundle_next(s->store, id, schedule->hash, &serial, &mark, &count));
+        ck_ok(store_bundle_peek(s->store, id, schedule->hash, serial, &bundle));
+        struct store_name name = *store_bundle_name(bundle);
+        store_bundle_close(&bundle);
+        name.nonce[STORE_HASH_BYTES - 1] ^= (unsigned char)(party == 1);
+        /* It may not be warm yet: P1 is asked for the other one while it becomes so, P2 until it is. */
+        bool good = false;
+        for (int tries = 0; !good && tries < (party == 1 ? 20 : 100); tries++) {
+            good = warm_claim(s->warm, &name, &e, &seconds);
+            pause_ms(100);
+        }
+        ck_assert_int_eq(good, party == 2);
+        ck_assert_int_eq(e.schedule != NULL, party == 2);
+        if (good)
+            evaluator_clear(&e);
+        models_schedule_done(s->models, schedule);
+    }
 }
 END_TEST
 
@@ -718,8 +875,11 @@ int main(void)
     tcase_add_test(tcase, what_is_counted_is_what_a_run_sends);
     tcase_add_test(tcase, a_profile_accounts_for_the_whole_online_time);
     tcase_add_test(tcase, an_inference_without_a_bundle_says_so_and_loses_nothing);
+    tcase_add_test(tcase, a_client_does_not_send_a_text_far_from_those_of_calibration);
+    tcase_add_test(tcase, what_ends_for_its_values_is_told_in_one_fixed_text_and_not_to_the_dealer);
     tcase_add_test(tcase, dealing_and_inferring_go_on_side_by_side);
     tcase_add_test(tcase, the_next_bundle_is_warmed_ahead_and_still_ready);
+    tcase_add_test(tcase, what_was_warmed_ahead_is_claimed_by_its_whole_name);
     tcase_add_test(tcase, what_was_warmed_ahead_is_dropped_when_another_bundle_is_agreed_on);
     tcase_add_test(tcase, three_clients_at_once_get_right_answers_from_bundles_of_their_own);
     tcase_add_test(tcase, a_bundle_that_needs_more_memory_than_allowed_is_refused_and_not_spent);

@@ -244,6 +244,32 @@ START_TEST(the_path_that_is_chosen_is_the_definition)
 }
 END_TEST
 
+/* Odd addresses, every length, and a width told by one of them alone. */
+START_TEST(added_words_are_sums_and_tell_the_widest)
+{
+    static unsigned char came[8 * 100 + 1];
+    uint64_t values[100], before[100], word_of;
+    for (int bits = 1; bits <= 64; bits++) {
+        state = (uint64_t)bits;
+        for (size_t n = 0; n <= 100; n++) {
+            const size_t wide = n ? word() % n : 0;
+            for (size_t i = 0; i < n; i++) {
+                const uint64_t sign = 0 - (word() & 1);
+                const uint64_t sum = (i == wide ? (uint64_t)1 << (bits - 1) >> 1 : 0) ^ sign;
+                word_of = word();
+                before[i] = sum;
+                values[i] = sum - word_of;
+                memcpy(came + 1 + 8 * i, &word_of, 8);
+            }
+            const uint64_t spread = ring_add_words(values, came + 1, n);
+            ck_assert_mem_eq(values, before, n * sizeof *values);
+            ck_assert_uint_eq(bits == 64 ? 0 : spread >> bits, 0);
+            ck_assert(bits == 1 || n == 0 || spread >> (bits - 1) == 1);
+        }
+    }
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("elementwise");
@@ -252,6 +278,7 @@ int main(void)
     tcase_add_test(tests, the_portable_path_is_the_definition);
     tcase_add_test(tests, the_ifma_path_is_the_definition_where_there_is_one);
     tcase_add_test(tests, the_path_that_is_chosen_is_the_definition);
+    tcase_add_test(tests, added_words_are_sums_and_tell_the_widest);
     suite_add_tcase(suite, tests);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);

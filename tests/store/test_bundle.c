@@ -1,9 +1,11 @@
 /* Bundles: their states, their marks, taken once. */
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "store/keys.h"
 #include "tests/store/support.h"
 
 static const size_t sizes[] = {0, 1, 100, 65536, 1048512, 1048513, 3000000, 5000000, 20};
@@ -43,6 +45,27 @@ START_TEST(items_come_back_as_they_were_put)
     store_bundle_close(&bundle);
     store_bundle_close(NULL);
     ck_assert_uint_eq(test_count_files(test_path("s/keys")), 0);
+}
+END_TEST
+
+/* Another name of the same file, as a snapshot or an open descriptor would be, holds noise afterwards. */
+START_TEST(a_destroyed_key_is_overwritten_before_it_is_unlinked)
+{
+    static const unsigned char id[STORE_ID_BYTES] = {7};
+    unsigned char left[STORE_KEY_BYTES + 1];
+    struct store_key key;
+    ck_ok(store_key_create(store, id, &key));
+    test_shell("ln %s/* %s", test_path("s/keys"), test_path("link"));
+    ck_ok(store_key_destroy(store, id));
+    ck_assert_uint_eq(test_count_files(test_path("s/keys")), 0);
+    FILE *file = fopen(test_path("link"), "rb");
+    ck_assert_ptr_nonnull(file);
+    ck_assert_uint_eq(fread(left, 1, sizeof left, file), STORE_KEY_BYTES);
+    fclose(file);
+    int same = 0;
+    for (int i = 0; i < STORE_KEY_BYTES; i++)
+        same += left[i] == key.bytes[i];
+    ck_assert_int_le(same, 4);
 }
 END_TEST
 
@@ -451,6 +474,7 @@ int main(void)
     tcase_add_test(test, nothing_is_put_into_a_ready_bundle);
     tcase_add_test(test, burn_ends_every_ready_bundle_up_to_a_serial);
     tcase_add_test(test, one_bundle_dropped_is_gone_alone);
+    tcase_add_test(test, a_destroyed_key_is_overwritten_before_it_is_unlinked);
     tcase_add_test(test, schedules_are_apart_and_listed_apart);
     tcase_add_test(test, threads_fill_and_take_side_by_side);
     suite_add_tcase(suite, test);
