@@ -164,8 +164,9 @@ START_TEST(nobody_goes_on_with_another_bundle_of_the_same_serial)
     ck_ok(client_deal(client, &description, &deal));
     ck_assert_int_eq(parties_stop(&parties, PARTY_P2), 0);
 
-    const struct store_options options = {parties.config[PARTY_P2].store, "P2",
-                                          parties.config[PARTY_P2].store_bytes};
+    const struct store_options options = {.path = parties.config[PARTY_P2].store,
+                                          .party = "P2",
+                                          .map_bytes = parties.config[PARTY_P2].store_bytes};
     ck_ok(store_open(&store, &options));
     ck_ok(description_compile(&description, BUCKET, 1, TUNE_WAN, &s));
     ck_ok(store_bundle_next(store, id, s.hash, &serial, &mark, &count));
