@@ -15,8 +15,11 @@ libopenblas-dev libjansson-dev libutf8proc-dev libconfig-dev libssl-dev"
 command -v dpkg-query >/dev/null 2>&1 ||
     fail "this is no Debian system: install by hand what corresponds to $packages"
 
+# For this processor: other architectures may have the package as well.
+architecture=$(dpkg --print-architecture)
 is_installed() {
-    [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]
+    dpkg-query -W -f '${Architecture} ${db:Status-Status}\n' "$1" 2>/dev/null |
+        grep -qxE "(all|$architecture) installed"
 }
 
 missing=
@@ -29,7 +32,7 @@ for package in $packages; do
     is_installed "$package" || missing="$missing $package"
 done
 # For Intel and AMD processors; Trefoil is slower without the first, less of it is tested without the second, but whole without both.
-if [ "$(dpkg --print-architecture)" = amd64 ]; then
+if [ "$architecture" = amd64 ]; then
     for package in libipsec-mb-dev libsimde-dev; do
         is_installed "$package" || optional="$optional $package"
     done
