@@ -373,6 +373,8 @@ START_TEST(a_checkpoint_of_other_options_is_refused)
     ck_assert_int_eq(train_again(&out), STATUS_STOPPED);
     now.stop_at = -1;
     change(_i);
+    if (_i == 6 && distill_threads() == 1)
+        return; /* a build without OpenMP has no other number */
     ck_assert_msg(train_again(&out) == STATUS_FOREIGN, "change %d is not seen", _i);
     ck_assert(_i < 6 || strstr(status_message(), "--threads 1") != NULL);
 }

@@ -272,7 +272,11 @@ int main(void)
     tcase_add_test(tcase, no_bundle_is_used_twice_and_none_half_written_is_ready_when_parties_are_killed);
     tcase_add_test(tcase, bundles_that_one_party_lost_make_room_for_new_ones);
     tcase_add_test(tcase, a_party_that_is_stopped_while_it_starts_ends_cleanly_and_keeps_its_bundles);
+#ifndef __SANITIZE_THREAD__ /* whose runtime writes a file of its own before there is a main */
     tcase_add_test(tcase, a_party_whose_files_may_not_grow_is_not_killed);
+#else
+    (void)a_party_whose_files_may_not_grow_is_not_killed;
+#endif
     suite_add_tcase(suite, tcase);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);
