@@ -7,6 +7,7 @@
 #include "distill/command.h"
 #include "distill/options.h"
 #include "model/files.h"
+#include "model/vocabulary.h"
 
 enum key {
     KEY_ACTIVATION = 0x2000,
@@ -44,7 +45,6 @@ struct command {
     struct distill_phase stage[2];
 };
 
-#define VOCABULARY_BYTES ((size_t)64 << 20)
 #define C_USUAL 5 /* as MPCFormer's */
 #define TEACHER_BYTES ((size_t)2048 << 20)
 
@@ -221,7 +221,7 @@ static enum status same_vocabulary(const char *folder, const char *teacher)
     for (int i = 0; i < 2 && status == STATUS_OK; i++) {
         status = files_join(path[i], of[i], "vocab.txt");
         if (status == STATUS_OK)
-            status = files_read(&text[i], &size[i], path[i], VOCABULARY_BYTES);
+            status = files_read(&text[i], &size[i], path[i], VOCABULARY_FILE_BYTES);
     }
     if (status == STATUS_OK && (size[0] != size[1] || memcmp(text[0], text[1], size[0]) != 0))
         status = status_fail(

@@ -2,7 +2,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "distill/gemm.h"
 #include "distill/options.h"
@@ -87,9 +86,7 @@ enum status distill_job_open(struct distill_job *job, const struct distill_optio
 
 enum status distill_job_apart(const struct distill_options *options, const char *option, const char *folder)
 {
-    struct stat in, out;
-    if (stat(folder, &in) != 0 || stat(options->out, &out) != 0 || in.st_dev != out.st_dev ||
-        in.st_ino != out.st_ino)
+    if (!files_same(folder, options->out))
         return STATUS_OK;
     return status_fail(STATUS_INPUT, "--out and %s are the same folder, %s: name another --out", option,
                        folder);

@@ -8,7 +8,6 @@
 #include "distill/runlog.h"
 
 #define PHASES 4
-#define FIELDS 14 /* of a row of the log */
 #define WIDTH 720.0
 #define HEIGHT 180.0 /* of one chart's area */
 #define LEFT 70.0
@@ -63,10 +62,10 @@ static void add_point(struct plot *plot, const char *phase, bool dev, double x, 
 /* Splits a line of the log and keeps its loss and development metric. */
 static void read_row(struct plot *plot, char *line)
 {
-    char *field[FIELDS] = {0};
-    for (int i = 0; i < FIELDS && line != NULL; i++)
+    char *field[DISTILL_LOG_FIELDS] = {0};
+    for (int i = 0; i < DISTILL_LOG_FIELDS && line != NULL; i++)
         field[i] = strsep(&line, "\t\n");
-    if (field[FIELDS - 1] == NULL)
+    if (field[DISTILL_LOG_FIELDS - 1] == NULL)
         return;
     double epoch = strtod(field[1], NULL);
     if (field[4][0] != '\0')

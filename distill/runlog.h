@@ -11,6 +11,8 @@
 
 #include "ring/status.h"
 
+#define DISTILL_LOG_FIELDS 14 /* of a row */
+
 struct distill_row {
     const char *phase;
     double epoch;

@@ -18,8 +18,7 @@
 #include "distill/train_step.h"
 #include "model/config.h"
 #include "model/files.h"
-
-#define VOCABULARY_BYTES ((size_t)64 << 20)
+#include "model/vocabulary.h"
 
 /* A run in progress. */
 struct progress {
@@ -93,7 +92,7 @@ static enum status hash_file(crypto_generichash_state *hash, const char *path)
 {
     char *text;
     size_t size;
-    enum status status = files_read(&text, &size, path, VOCABULARY_BYTES);
+    enum status status = files_read(&text, &size, path, VOCABULARY_FILE_BYTES);
     if (status != STATUS_OK)
         return status;
     crypto_generichash_update(hash, (const void *)text, size);

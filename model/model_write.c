@@ -5,13 +5,13 @@
 
 #include "model/config.h"
 #include "model/files.h"
+#include "model/vocabulary.h"
 #include "model/model_tensors.h"
 #include "model/safetensors.h"
 
 /* The files of a folder, in the order they are renamed into place. */
 enum { WEIGHTS, VOCABULARY, TOKENIZER, CONFIG, FILES };
 
-#define VOCABULARY_BYTES (64 << 20)
 
 static enum status write_weights(struct files_new *out, const struct model *model,
                                  enum model_precision precision)
@@ -57,7 +57,7 @@ static enum status copy_vocabulary(struct files_new *out, const char *path)
 {
     char *text;
     size_t size;
-    enum status status = files_read(&text, &size, path, VOCABULARY_BYTES);
+    enum status status = files_read(&text, &size, path, VOCABULARY_FILE_BYTES);
     if (status)
         return status;
     status = files_new_write(out, text, size);

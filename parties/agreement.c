@@ -82,15 +82,9 @@ static enum status same_bundle(const json_t *message, const char *from, const st
 static enum status try_take(const struct job *job, uint64_t serial, struct store_bundle **out)
 {
     char nonce[17];
-    struct offer before;
     *out = NULL;
-    enum status status = own_offer(job, &before);
-    if (status != STATUS_OK)
-        return status;
-    status = store_bundle_take(job->service->store, job->model->id, job->schedule->hash, serial, out);
-    if (before.count && before.next < serial && status != STATUS_STATE)
-        journal(job->service->config->name, "burnt the bundles from %llu to %llu: another party lacks them",
-                (unsigned long long)before.next, (unsigned long long)serial - 1);
+    const enum status status =
+        store_bundle_take(job->service->store, job->model->id, job->schedule->hash, serial, out);
     if (status == STATUS_OK)
         journal(job->service->config->name, "took bundle %llu, nonce %s", (unsigned long long)serial,
                 sodium_bin2hex(nonce, sizeof nonce, store_bundle_name(*out)->nonce, (sizeof nonce - 1) / 2));

@@ -114,7 +114,7 @@ static enum status describe(struct client *c, int party, struct held *h, const c
     }
     if (status == STATUS_OK)
         status = description_id(out, id);
-    json_t *hash = message_hex_new(id, MODEL_ID_BYTES);
+    json_t *hash = status == STATUS_OK ? message_hex_new(id, MODEL_ID_BYTES) : NULL;
     if (status == STATUS_OK && (!hash || strcmp(json_string_value(hash), hex) != 0))
         status = status_fail(STATUS_FOREIGN, "%s gives the description of another model than %.12s",
                              net_hub_peer_name(c->hub, c->party[party]), hex);

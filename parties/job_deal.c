@@ -24,7 +24,6 @@
 #include <string.h>
 
 #include "parties/deal_bundle.h"
-#include "parties/journal.h"
 #include "parties/memory.h"
 
 #define WINDOW 3 /* bundles on the way at P0: computed, prepared, written */
@@ -90,18 +89,9 @@ static enum status own_stock(const struct job *job, struct stock *out)
 /* What one party lacks, because it was restarted, nobody can use: it is burnt everywhere and makes room. */
 static enum status burn_below(struct job *job, uint64_t first)
 {
-    uint64_t before = 0, after = 0;
     if (first < 2)
         return STATUS_OK;
-    enum status status = ready_count(job, &before);
-    if (status == STATUS_OK)
-        status = store_burn(job->service->store, job->model->id, job->schedule->hash, first - 1);
-    if (status == STATUS_OK)
-        status = ready_count(job, &after);
-    if (status == STATUS_OK && after < before)
-        journal(job->service->config->name, "burnt %llu bundles below number %llu: another party lacks them",
-                (unsigned long long)(before - after), (unsigned long long)first);
-    return status;
+    return store_burn(job->service->store, job->model->id, job->schedule->hash, first - 1);
 }
 
 static enum status receive_stock(struct job *job, int party, struct stock *out)

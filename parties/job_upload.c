@@ -69,13 +69,14 @@ static enum status receive_weight(struct upload *u, uint32_t number)
     if (!m)
         return status_fail(STATUS_MEMORY, "out of memory for %s", u->shape.weight[number].name);
     enum status status = net_receive(job->session, job->client, NET_WEIGHT, number, m, bytes);
-    if (status == STATUS_OK) {
+    const bool came = status == STATUS_OK;
+    if (came) {
         crypto_generichash_update(&u->digest, m, bytes);
         status = store_model_put(u->kept, MODEL_ITEM_WEIGHT + number, m, bytes);
     }
     if (status == STATUS_OK)
         status = message_send(job->session, job->client, NET_REPLY, json_pack("{s:I}", "kept", (json_int_t)number));
-    if (status == STATUS_OK)
+    if (came) /* else nothing is in it, of a size that a stranger's description chose */
         sodium_memzero(m, bytes);
     free(m);
     return status;

@@ -108,7 +108,8 @@ static bool below_each(void *context, const unsigned char *where, const struct s
 
 void store_bundle_sweep(struct store *store, const unsigned char line[STORE_LINE_BYTES], uint64_t upto)
 {
-    for (unsigned char last[STORE_ID_BYTES] = {0};;) {
+    uint64_t burnt = 0;
+    for (unsigned char last[STORE_ID_BYTES] = {0};; burnt++) {
         struct below below = {.upto = upto};
         MDB_txn *txn;
         enum status status = store_read_begin(store, &txn);
@@ -123,10 +124,15 @@ void store_bundle_sweep(struct store *store, const unsigned char line[STORE_LINE
             return;
         }
         if (!below.found)
-            return;
+            break;
         memcpy(last, below.id, sizeof last);
         store_content_delete(store, store->bundles, below.where, sizeof below.where, below.id);
     }
+    if (burnt)
+        store_say(store,
+                  "ready bundles burnt up to number %llu: %llu; another party lacks them, or their model was "
+                  "removed",
+                  (unsigned long long)upto, (unsigned long long)burnt);
 }
 
 /* Raises the mark to serial, never lowers it. Whether the serial was above it. */

@@ -2,6 +2,8 @@
 #include "store/space.h"
 
 #include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -51,6 +53,18 @@ enum status store_env_fail(const struct store *store, int code, const char *what
     default:
         return status_fail(STATUS_IO, "%s: store %s: %s", what, path, mdb_strerror(code));
     }
+}
+
+void store_say(const struct store *store, const char *format, ...)
+{
+    char line[1024];
+    va_list arguments;
+    if (!store->say)
+        return;
+    va_start(arguments, format);
+    vsnprintf(line, sizeof line, format, arguments);
+    va_end(arguments);
+    store->say(store->context, line);
 }
 
 enum status store_env_open(struct store *store, uint64_t map_bytes)

@@ -45,6 +45,9 @@ struct store {
     bool writing;
 };
 
+/* A line for the operator's log, if anybody wants it (struct store_options). */
+void store_say(const struct store *store, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
 /* Opens PATH/data.mdb, which store_inspect has found sound or absent. */
 STATUS_MUST_USE enum status store_env_open(struct store *store, uint64_t map_bytes);
 void store_env_close(struct store *store);

@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -162,34 +161,20 @@ struct verdict {
     uint64_t burnt, ready, keyless, models;
 };
 
-static void say(const struct store *store, const char *format, ...) __attribute__((format(printf, 2, 3)));
-
-static void say(const struct store *store, const char *format, ...)
-{
-    char line[1024];
-    va_list arguments;
-    if (!store->say)
-        return;
-    va_start(arguments, format);
-    vsnprintf(line, sizeof line, format, arguments);
-    va_end(arguments);
-    store->say(store->context, line);
-}
-
 static void say_opened(const struct store *store, bool fresh, const struct verdict *verdict)
 {
     const unsigned long long models = verdict->models, ready = verdict->ready, burnt = verdict->burnt;
     if (fresh)
-        say(store, "the store %s is begun anew", store->path);
+        store_say(store, "the store %s is begun anew", store->path);
     else if (verdict->why)
-        say(store, "the store %s: ready bundles burnt: %llu, because %s; models: %llu", store->path, burnt,
-            verdict->why, models);
+        store_say(store, "the store %s: ready bundles burnt: %llu, because %s; models: %llu", store->path,
+                  burnt, verdict->why, models);
     else
-        say(store, "the store %s is as it was closed; ready bundles: %llu; models: %llu", store->path, ready,
-            models);
+        store_say(store, "the store %s is as it was closed; ready bundles: %llu; models: %llu", store->path,
+                  ready, models);
     if (verdict->keyless)
-        say(store, "the store %s: bundles dropped, because their keys are missing: %llu", store->path,
-            (unsigned long long)verdict->keyless);
+        store_say(store, "the store %s: bundles dropped, because their keys are missing: %llu", store->path,
+                  (unsigned long long)verdict->keyless);
 }
 
 /* ---- ids in use ---- */
@@ -414,9 +399,9 @@ void store_leave(struct store *store)
     if (!status)
         status = stamp_write(store, clean);
     if (status)
-        say(store,
-            "the store %s is not closed cleanly, its ready bundles will be burnt when it is opened: %s",
-            store->path, status_message());
+        store_say(store,
+                  "the store %s is not closed cleanly, its ready bundles will be burnt when it is opened: %s",
+                  store->path, status_message());
     else
-        say(store, "the store %s is closed cleanly", store->path);
+        store_say(store, "the store %s is closed cleanly", store->path);
 }

@@ -73,7 +73,8 @@ struct store_options {
     const char *party;  /* "P0", "P1", "P2": a store of another party is refused */
     uint64_t map_bytes; /* LMDB map size; 0: 64 GiB (sparse). Reaching it is STATUS_FULL */
     /* For the operator's log, or NULL. Called by store_open and store_close with what they found: whether it was
-     * begun anew, what was burnt and why, whether the end was a clean one. */
+     * begun anew, what was burnt and why, whether the end was a clean one; and, from any thread, where ready
+     * bundles are burnt. */
     void (*say)(void *context, const char *line);
     void *context;
 };
