@@ -1,7 +1,5 @@
 /* What a training step is made of: the order of the examples, learning rates, the optimiser. */
 #include <check.h>
-#include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "distill/adamw.h"

@@ -9,7 +9,6 @@
 #include "distill/encoder.h"
 #include "distill/gemm.h"
 #include "distill/half.h"
-#include "distill/train_step.h"
 #include "model/files.h"
 #include "tests/distill/small_run.h"
 

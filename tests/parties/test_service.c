@@ -1,4 +1,4 @@
-/* Three parties in one process over inproc links, so that the thread sanitizer sees all of them; everything else is real. */
+/* Inferences at three parties in one process: what they send, wait for, refuse and end. */
 #include <math.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -7,125 +7,13 @@
 #include <unistd.h>
 
 #include <sodium.h>
-#include <zmq.h>
 
-#include "layers/pooler.h"
-#include "model/random_model.h"
 #include "net/hub.h"
 #include "parties/client_session.h"
 #include "parties/job.h"
 #include "ring/parameters.h"
 #include "ring/stream.h"
-#include "tests/parties/parties.h"
-
-#define BUCKET 16
-
-static struct parties parties;
-static struct service *service[3];
-static pthread_t thread[3];
-static void *context;
-static struct client *owner;
-static struct model model;
-static struct folded folded;
-static struct description description;
-static unsigned char id[MODEL_ID_BYTES];
-
-static void *run(void *argument)
-{
-    return (void *)(intptr_t)service_run(argument);
-}
-
-static void make_model(void)
-{
-    parties_tiny_model(&model, 2, 5);
-    ck_ok(model_fold(&model, &folded));
-    parties_calibrate(&model, &folded, BUCKET, &description);
-}
-
-static void open_parties(void)
-{
-    context = zmq_ctx_new();
-    for (int i = 0; i < 3; i++)
-        ck_ok(service_open(&service[i], &parties.config[i], context));
-    for (int i = 0; i < 3; i++)
-        ck_assert_int_eq(pthread_create(&thread[i], NULL, run, service[i]), 0);
-    ck_ok(client_open(&owner, &parties.config[PARTY_OWNER], context));
-    ck_ok(client_share(owner, &description, &folded, NULL, NULL, id));
-}
-
-static void start(void)
-{
-    make_model();
-    parties_init(&parties, 10000, true);
-    open_parties();
-}
-
-#define SLOW_TIMEOUT_MS 700
-
-/* P0's line takes three times as long for a bundle as a party waits. */
-static void start_slow(void)
-{
-    struct schedule s;
-    struct cost cost;
-    make_model();
-    ck_ok(description_compile(&description, BUCKET, 1, TUNE_WAN, &s));
-    walk_count(&s, &cost);
-    schedule_clear(&s);
-    parties_init(&parties, SLOW_TIMEOUT_MS, true);
-    parties.config[PARTY_P0].link_rate = 8e3 * (double)cost.offline_p2 / (3 * SLOW_TIMEOUT_MS);
-    open_parties();
-}
-
-static void stop(void)
-{
-    client_close(&owner);
-    for (int i = 0; i < 3; i++) {
-        void *result;
-        service_stop(service[i]);
-        pthread_join(thread[i], &result);
-        ck_assert_int_eq((int)(intptr_t)result, STATUS_OK);
-    }
-    for (int i = 0; i < 3; i++)
-        service_close(&service[i]);
-    zmq_ctx_term(context);
-    description_clear(&description);
-    folded_clear(&folded);
-    model_clear(&model);
-    parties_clear(&parties);
-}
-
-static void deal(uint32_t bucket, uint32_t batch, enum tune tune, uint32_t count, struct deal_request *out)
-{
-    *out = (struct deal_request){.model = id, .bucket = bucket, .batch = batch, .tune = tune, .count = count};
-    ck_ok(client_deal(owner, &description, out));
-    ck_assert_uint_eq(out->dealt, count);
-}
-
-/* One private inference of a batch of random texts; each is compared with the fixed-point walk. */
-static void infer(struct client *client, uint32_t bucket, uint32_t batch, enum tune tune, struct inference *out)
-{
-    const size_t each = (size_t)bucket * model.config.hidden;
-    float *embeddings = malloc(batch * each * sizeof *embeddings);
-    float *logits = calloc(batch * model.config.labels, sizeof *logits), fixed[MODEL_LABELS_MAX];
-    uint32_t length[8];
-    struct question q[8];
-    for (uint32_t b = 0; b < batch; b++) {
-        question_make(&q[b], &model, 2 + randombytes_uniform(bucket - 1), bucket);
-        memcpy(embeddings + b * each, q[b].embeddings, each * sizeof *embeddings);
-        length[b] = q[b].length;
-    }
-    *out = (struct inference){.model = id, .bucket = bucket, .batch = batch, .tune = tune, .embeddings = embeddings,
-                              .length = length, .logits = logits};
-    ck_ok(client_infer(client, &description, out));
-    for (uint32_t b = 0; b < batch; b++) {
-        question_fixed(&q[b], &description, &folded, fixed);
-        for (uint32_t i = 0; i < model.config.labels; i++)
-            ck_assert_float_eq_tol(logits[b * model.config.labels + i], fixed[i], 0.02f);
-        question_clear(&q[b]);
-    }
-    free(embeddings);
-    free(logits);
-}
+#include "tests/parties/services.h"
 
 START_TEST(what_is_counted_is_what_a_run_sends)
 {
@@ -140,8 +28,8 @@ START_TEST(what_is_counted_is_what_a_run_sends)
         struct inference inference;
         ck_ok(description_compile(&description, shape[i].bucket, shape[i].batch, shape[i].tune, &s));
         walk_count(&s, &cost);
-        deal(shape[i].bucket, shape[i].batch, shape[i].tune, 1, &dealt);
-        infer(owner, shape[i].bucket, shape[i].batch, shape[i].tune, &inference);
+        services_deal(shape[i].bucket, shape[i].batch, shape[i].tune, 1, &dealt);
+        services_infer(owner, shape[i].bucket, shape[i].batch, shape[i].tune, &inference);
         ck_assert_uint_eq(inference.rounds, cost.rounds);
         ck_assert_uint_eq(inference.bytes, cost.online_bytes);
         ck_assert_uint_eq(dealt.bytes_p1, cost.offline_p1);
@@ -159,7 +47,7 @@ START_TEST(a_profile_accounts_for_the_whole_online_time)
     float *embeddings = calloc((size_t)16 * model.config.hidden, sizeof *embeddings), logits[2];
     i.embeddings = embeddings;
     i.logits = logits;
-    deal(16, 1, TUNE_WAN, 1, &dealt);
+    services_deal(16, 1, TUNE_WAN, 1, &dealt);
     ck_ok(client_infer(owner, &description, &i));
     double most = 0;
     for (int party = 0; party < 2; party++) {
@@ -192,10 +80,10 @@ START_TEST(an_inference_without_a_bundle_says_so_and_loses_nothing)
     i.logits = logits;
     ck_assert_int_eq(client_infer(owner, &description, &i), STATUS_EMPTY);
     ck_assert_ptr_nonnull(strstr(status_message(), "trefoil offline"));
-    deal(16, 1, TUNE_WAN, 2, &dealt);
+    services_deal(16, 1, TUNE_WAN, 2, &dealt);
     ck_assert_uint_eq(dealt.ready, 2);
-    infer(owner, 16, 1, TUNE_WAN, &i);
-    infer(owner, 16, 1, TUNE_WAN, &i);
+    services_infer(owner, 16, 1, TUNE_WAN, &i);
+    services_infer(owner, 16, 1, TUNE_WAN, &i);
     free(embeddings);
 }
 END_TEST
@@ -207,7 +95,7 @@ START_TEST(a_client_does_not_send_a_text_far_from_those_of_calibration)
     struct deal_request dealt;
     struct question q;
     float logits[2];
-    deal(16, 1, TUNE_WAN, 1, &dealt);
+    services_deal(16, 1, TUNE_WAN, 1, &dealt);
     question_make(&q, &model, 9, 16);
     struct inference i = {.model = id, .bucket = 16, .batch = 1, .embeddings = q.embeddings, .length = &q.length, .logits = logits};
     const size_t n = (size_t)16 * model.config.hidden;
@@ -296,7 +184,7 @@ START_TEST(what_ends_for_its_values_is_told_in_one_fixed_text_and_not_to_the_dea
             mask[k] = 1;
         for (int k = 0; k < 16 * 16; k++)
             x[k] = (int64_t)randombytes_uniform(2 * (uint32_t)most) - most;
-        deal(16, 1, TUNE_WAN, 1, &dealt);
+        services_deal(16, 1, TUNE_WAN, 1, &dealt);
         status = infer_integers(&s, (const int64_t *const[2]){x, mask});
     }
     ck_assert_int_eq(status, STATUS_RANGE);
@@ -318,46 +206,13 @@ START_TEST(what_ends_for_its_values_is_told_in_one_fixed_text_and_not_to_the_dea
 }
 END_TEST
 
-static void *ask(void *argument)
-{
-    struct client *client = NULL;
-    struct config config = parties.config[PARTY_OWNER];
-    struct inference i;
-    (void)argument;
-    ck_ok(client_open(&client, &config, context));
-    for (int n = 0; n < 3; n++)
-        infer(client, 8, 1, TUNE_WAN, &i);
-    client_close(&client);
-    return NULL;
-}
-
-START_TEST(dealing_and_inferring_go_on_side_by_side)
-{
-    struct deal_request dealt;
-    pthread_t asking;
-    deal(8, 1, TUNE_WAN, 4, &dealt);
-    ck_assert_int_eq(pthread_create(&asking, NULL, ask, NULL), 0);
-    struct inference i;
-    deal(16, 1, TUNE_WAN, 2, &dealt);
-    infer(owner, 16, 1, TUNE_WAN, &i);
-    infer(owner, 8, 1, TUNE_WAN, &i);
-    pthread_join(asking, NULL);
-}
-END_TEST
-
-static void pause_ms(long ms)
-{
-    const struct timespec t = {ms / 1000, ms % 1000 * 1000000};
-    nanosleep(&t, NULL);
-}
-
 /* Warming is not waited for by anybody: it is there after a while. */
 static void infer_until_ahead(uint32_t bucket)
 {
     struct inference i = {.ahead = false};
     for (int tries = 0; tries < 20 && !i.ahead; tries++) {
-        pause_ms(100);
-        infer(owner, bucket, 1, TUNE_WAN, &i);
+        services_pause(100);
+        services_infer(owner, bucket, 1, TUNE_WAN, &i);
     }
     ck_assert(i.ahead);
 }
@@ -366,14 +221,14 @@ START_TEST(the_next_bundle_is_warmed_ahead_and_still_ready)
 {
     struct deal_request dealt;
     struct inference i;
-    deal(16, 1, TUNE_WAN, 30, &dealt);
+    services_deal(16, 1, TUNE_WAN, 30, &dealt);
     infer_until_ahead(16);
-    deal(16, 1, TUNE_WAN, 1, &dealt);
+    services_deal(16, 1, TUNE_WAN, 1, &dealt);
     const uint64_t ready = dealt.ready;
-    pause_ms(200);
-    deal(16, 1, TUNE_WAN, 1, &dealt);
+    services_pause(200);
+    services_deal(16, 1, TUNE_WAN, 1, &dealt);
     ck_assert_uint_eq(dealt.ready, ready + 1); /* what is warmed counts as ready until it is taken */
-    infer(owner, 16, 1, TUNE_WAN, &i);
+    services_infer(owner, 16, 1, TUNE_WAN, &i);
 }
 END_TEST
 
@@ -385,7 +240,7 @@ START_TEST(what_was_warmed_ahead_is_claimed_by_its_whole_name)
     struct deal_request dealt;
     uint64_t serial, mark, count;
     double seconds;
-    deal(16, 1, TUNE_WAN, 24, &dealt);
+    services_deal(16, 1, TUNE_WAN, 24, &dealt);
     infer_until_ahead(16);
     for (int party = 1; party < 3; party++) {
         struct service *s = service[party];
@@ -402,7 +257,7 @@ START_TEST(what_was_warmed_ahead_is_claimed_by_its_whole_name)
         bool good = false;
         for (int tries = 0; !good && tries < (party == 1 ? 20 : 100); tries++) {
             good = warm_claim(s->warm, &name, &e, &seconds);
-            pause_ms(100);
+            services_pause(100);
         }
         ck_assert_int_eq(good, party == 2);
         ck_assert_int_eq(e.schedule != NULL, party == 2);
@@ -420,19 +275,19 @@ START_TEST(what_was_warmed_ahead_is_dropped_when_another_bundle_is_agreed_on)
     struct inference i;
     struct schedule s;
     uint64_t serial, mark, count;
-    deal(16, 1, TUNE_WAN, 12, &dealt);
+    services_deal(16, 1, TUNE_WAN, 12, &dealt);
     infer_until_ahead(16);
-    pause_ms(200);
+    services_pause(200);
     ck_ok(description_compile(&description, 16, 1, TUNE_WAN, &s));
     memcpy(schedule, s.hash, sizeof schedule);
     schedule_clear(&s);
     ck_ok(store_bundle_next(service[0]->store, id, schedule, &serial, &mark, &count));
     ck_assert_uint_gt(count, 3);
     ck_ok(store_burn(service[0]->store, id, schedule, serial)); /* P0 loses the one that both evaluators warmed */
-    infer(owner, 16, 1, TUNE_WAN, &i);
+    services_infer(owner, 16, 1, TUNE_WAN, &i);
     ck_assert_uint_eq(i.serial, serial + 1);
     ck_assert(!i.ahead);
-    infer(owner, 16, 1, TUNE_WAN, &i);
+    services_infer(owner, 16, 1, TUNE_WAN, &i);
     ck_assert_uint_eq(i.serial, serial + 2);
 }
 END_TEST
@@ -445,7 +300,7 @@ static void *ask_ten(void *argument)
     uint64_t *serials = argument;
     ck_ok(client_open(&client, &config, context));
     for (int n = 0; n < 10; n++) {
-        infer(client, 8, 1, TUNE_WAN, &i);
+        services_infer(client, 8, 1, TUNE_WAN, &i);
         serials[n] = i.serial;
     }
     client_close(&client);
@@ -458,7 +313,7 @@ START_TEST(three_clients_at_once_get_right_answers_from_bundles_of_their_own)
     bool seen[31] = {false};
     pthread_t asking[3];
     struct deal_request dealt;
-    deal(8, 1, TUNE_WAN, 30, &dealt);
+    services_deal(8, 1, TUNE_WAN, 30, &dealt);
     for (int t = 0; t < 3; t++)
         ck_assert_int_eq(pthread_create(&asking[t], NULL, ask_ten, serials[t]), 0);
     for (int t = 0; t < 3; t++)
@@ -475,7 +330,7 @@ START_TEST(a_bundle_that_needs_more_memory_than_allowed_is_refused_and_not_spent
 {
     struct deal_request r = {.model = id, .bucket = 16, .batch = 1, .count = 1};
     struct inference i;
-    deal(16, 1, TUNE_WAN, 1, &r);
+    services_deal(16, 1, TUNE_WAN, 1, &r);
     parties.config[PARTY_P2].memory_bytes = 1000; /* the service reads its configuration where it lies */
     r.dealt = 0;
     ck_assert_int_eq(client_deal(owner, &description, &r), STATUS_MEMORY);
@@ -486,7 +341,7 @@ START_TEST(a_bundle_that_needs_more_memory_than_allowed_is_refused_and_not_spent
     ck_assert_int_eq(client_infer(owner, &description, &i), STATUS_MEMORY);
     free(embeddings);
     parties.config[PARTY_P2].memory_bytes = 0;
-    infer(owner, 16, 1, TUNE_WAN, &i);
+    services_infer(owner, 16, 1, TUNE_WAN, &i);
     ck_assert_uint_eq(i.serial, 1);
 }
 END_TEST
@@ -495,7 +350,7 @@ static void *infer_some(void *argument)
 {
     struct inference i;
     for (int n = 0; n < *(int *)argument; n++)
-        infer(owner, 8, 1, TUNE_WAN, &i);
+        services_infer(owner, 8, 1, TUNE_WAN, &i);
     return NULL;
 }
 
@@ -505,7 +360,7 @@ START_TEST(requests_wait_for_a_place)
     struct deal_request dealt;
     pthread_t asking;
     int some = 10;
-    deal(8, 1, TUNE_WAN, 2 * (uint32_t)some, &dealt);
+    services_deal(8, 1, TUNE_WAN, 2 * (uint32_t)some, &dealt);
     for (int p = 0; p < 3; p++)
         parties.config[p].requests_max = 2;
     ck_assert_int_eq(pthread_create(&asking, NULL, infer_some, &some), 0);
@@ -535,7 +390,7 @@ START_TEST(a_request_that_finds_no_place_is_refused_and_asked_again_for_a_while)
     struct schedule s;
     char *status = NULL;
     ck_ok(description_compile(&description, 8, 1, TUNE_WAN, &s));
-    deal(8, 1, TUNE_WAN, 1, &dealt);
+    services_deal(8, 1, TUNE_WAN, 1, &dealt);
     for (int p = 0; p < 3; p++)
         parties.config[p].requests_max = 1;
     ck_ok(client_ask(owner, 7, client_shape_request("infer", id, &s, TUNE_WAN), &stuck));
@@ -554,7 +409,7 @@ START_TEST(a_request_that_finds_no_place_is_refused_and_asked_again_for_a_while)
     ck_assert_int_eq(pthread_create(&closing, NULL, close_late, &stuck), 0);
     ck_ok(client_deal(owner, &description, &more));
     pthread_join(closing, NULL);
-    infer(owner, 8, 1, TUNE_WAN, &i);
+    services_infer(owner, 8, 1, TUNE_WAN, &i);
     ck_assert_uint_eq(i.serial, 2);
     schedule_clear(&s);
 }
@@ -565,302 +420,11 @@ START_TEST(many_shapes_can_be_asked_for_one_after_the_other)
     struct deal_request dealt;
     struct inference i;
     for (uint32_t bucket = 3; bucket < 27; bucket++) {
-        deal(bucket, 1, TUNE_WAN, 1, &dealt);
-        infer(owner, bucket, 1, TUNE_WAN, &i);
+        services_deal(bucket, 1, TUNE_WAN, 1, &dealt);
+        services_infer(owner, bucket, 1, TUNE_WAN, &i);
     }
-    deal(3, 1, TUNE_WAN, 1, &dealt);
-    infer(owner, 3, 1, TUNE_WAN, &i);
-}
-END_TEST
-
-static void *deal_four(void *argument)
-{
-    struct client *client = NULL;
-    struct config config = parties.config[PARTY_OWNER];
-    struct deal_request r = {.model = id, .bucket = 8, .batch = 1, .tune = TUNE_WAN, .count = 4};
-    (void)argument;
-    ck_ok(client_open(&client, &config, context));
-    ck_ok(client_deal(client, &description, &r));
-    ck_assert_uint_eq(r.dealt, 4);
-    client_close(&client);
-    return NULL;
-}
-
-START_TEST(requests_that_deal_one_shape_at_once_give_way_to_each_other)
-{
-    pthread_t dealing[3];
-    struct deal_request dealt;
-    struct inference i;
-    for (int t = 0; t < 3; t++)
-        ck_assert_int_eq(pthread_create(&dealing[t], NULL, deal_four, NULL), 0);
-    deal(16, 1, TUNE_WAN, 5, &dealt);
-    for (int t = 0; t < 3; t++)
-        pthread_join(dealing[t], NULL);
-    deal(8, 1, TUNE_WAN, 1, &dealt);
-    ck_assert_uint_eq(dealt.ready, 13);
-    for (int n = 0; n < 13; n++)
-        infer(owner, 8, 1, TUNE_WAN, &i);
-    ck_assert_uint_eq(i.serial, 13);
-}
-END_TEST
-
-static void *deal_at_most_four(void *argument)
-{
-    struct client *client = NULL;
-    struct config config = parties.config[PARTY_OWNER];
-    struct deal_request r = {.model = id, .bucket = 8, .batch = 1, .tune = TUNE_WAN, .count = 4};
-    ck_ok(client_open(&client, &config, context));
-    ck_ok(client_deal(client, &description, &r));
-    client_close(&client);
-    *(uint32_t *)argument = r.dealt;
-    return NULL;
-}
-
-START_TEST(requests_that_deal_at_once_keep_to_the_lowest_limit_together)
-{
-    pthread_t dealing[3];
-    uint32_t dealt[3], sum = 0;
-    parties.config[PARTY_P2].bundles_max = 5;
-    for (int t = 0; t < 3; t++)
-        ck_assert_int_eq(pthread_create(&dealing[t], NULL, deal_at_most_four, &dealt[t]), 0);
-    for (int t = 0; t < 3; t++) {
-        pthread_join(dealing[t], NULL);
-        sum += dealt[t];
-    }
-    ck_assert_uint_eq(sum, 5);
-    struct inference i;
-    deal_at_most_four(&sum);
-    ck_assert_uint_eq(sum, 0);
-    infer(owner, 8, 1, TUNE_WAN, &i);
-    deal_at_most_four(&sum);
-    ck_assert_uint_eq(sum, 1);
-}
-END_TEST
-
-/* Requests end some time after their answers, and what was warmed ahead after that. */
-static void until_loaded(uint32_t count)
-{
-    for (int party = 0; party < 3; party++) {
-        for (int tries = 0; tries < 200 && models_loaded(service[party]->models) != count; tries++)
-            pause_ms(50);
-        ck_assert_uint_eq(models_loaded(service[party]->models), count);
-    }
-}
-
-START_TEST(a_removed_model_leaves_the_memory_with_its_last_user)
-{
-    const struct party_model *used = NULL;
-    struct deal_request dealt;
-    struct inference i;
-    deal(8, 1, TUNE_WAN, 3, &dealt);
-    infer(owner, 8, 1, TUNE_WAN, &i);
-    until_loaded(1);
-    ck_ok(models_get(service[1]->models, id, &used));
-    ck_ok(client_remove(owner, id));
-    pause_ms(300);
-    ck_assert_uint_eq(models_loaded(service[1]->models), 1);
-    ck_assert_uint_eq(used->description.weights, description.weights);
-    models_done(service[1]->models, used);
-    until_loaded(0);
-}
-END_TEST
-
-static void *load(void *argument)
-{
-    const struct party_model *loaded = NULL;
-    ck_ok(models_get(service[1]->models, argument, &loaded));
-    return (void *)loaded;
-}
-
-START_TEST(nobody_waits_while_a_model_is_loaded_but_who_wants_it)
-{
-    struct model_config c = {.hidden = 256, .layers = 6, .heads = 2, .ffn = 1024, .vocabulary = 200, .positions = 32,
-                             .types = 2, .labels = 2, .layer_norm_eps = 1e-12f, .softmax_c = 5.0f,
-                             .activation = MODEL_QUAD, .attention = MODEL_2QUAD};
-    unsigned char large[MODEL_ID_BYTES];
-    pthread_t loading[2];
-    void *loaded[2];
-    folded_clear(&folded);
-    description_clear(&description);
-    model_clear(&model);
-    strcpy(c.label[0], "no");
-    strcpy(c.label[1], "yes");
-    ck_ok(random_model_make(&model, &c, 6));
-    ck_ok(model_fold(&model, &folded));
-    parties_calibrate(&model, &folded, BUCKET, &description);
-    ck_ok(client_share(owner, &description, &folded, NULL, NULL, large));
-
-    const double start = job_seconds();
-    double longest = 0;
-    for (int t = 0; t < 2; t++)
-        ck_assert_int_eq(pthread_create(&loading[t], NULL, load, large), 0);
-    bool done = false;
-    for (int t = 0; t < 2; t++, done = false)
-        while (!done) {
-            const double before = job_seconds();
-            models_loaded(service[1]->models);
-            longest = fmax(longest, job_seconds() - before);
-            pause_ms(1);
-            done = pthread_tryjoin_np(loading[t], &loaded[t]) == 0;
-        }
-    const double all = job_seconds() - start;
-    ck_assert_ptr_eq(loaded[0], loaded[1]);
-    ck_assert_msg(longest < all / 2, "waited %.3f of %.3f seconds", longest, all);
-    for (int t = 0; t < 2; t++)
-        models_done(service[1]->models, loaded[t]);
-    struct party_model const *none = NULL;
-    large[0] ^= 1;
-    ck_assert_int_eq(models_get(service[1]->models, large, &none), STATUS_INPUT);
-    ck_assert_uint_eq(models_loaded(service[1]->models), 1);
-}
-END_TEST
-
-/* How many models a party says it holds. */
-static size_t models_at(enum net_role party)
-{
-    char *text = NULL;
-    ck_ok(client_status(owner, party, &text));
-    json_t *status = json_loads(text, 0, NULL);
-    const size_t count = json_array_size(json_object_get(status, "models"));
-    json_decref(status);
-    free(text);
-    return count;
-}
-
-static void tune_at(struct service *at, enum tune wanted)
-{
-    enum tune tune;
-    struct models *fresh = NULL; /* as after a restart: nothing is loaded or compiled */
-    struct schedule s;
-    ck_ok(description_compile(&description, 8, 2, wanted, &s));
-    ck_ok(models_open(&fresh, at->store, at->party));
-    for (int i = 0; i < 2; i++) {
-        ck_assert(models_tune(fresh, id, s.hash, 8, 2, &tune));
-        ck_assert_int_eq(tune, wanted);
-    }
-    ck_assert_uint_eq(models_loaded(fresh), 0);
-    s.hash[0] ^= 1;
-    ck_assert(!models_tune(fresh, id, s.hash, 8, 2, &tune));
-    models_close(&fresh);
-    schedule_clear(&s);
-}
-
-START_TEST(the_tune_of_bundles_is_known_before_their_schedule_is_used)
-{
-    for (int party = 0; party < 3; party++) {
-        tune_at(service[party], TUNE_WAN);
-        tune_at(service[party], TUNE_LAN);
-    }
-}
-END_TEST
-
-/* Another upload of the same model, as a text. */
-static char *another_upload(unsigned char other[MODEL_ID_BYTES])
-{
-    char *text = NULL;
-    description.nonce[0] ^= 1;
-    strcpy(description.name, "half");
-    ck_ok(description_id(&description, other));
-    ck_ok(description_write(&description, &text));
-    return text;
-}
-
-START_TEST(a_share_that_is_interrupted_leaves_nothing_behind)
-{
-    static const unsigned char seeds[64] = {1};
-    unsigned char other[MODEL_ID_BYTES];
-    struct net_session *session = NULL;
-    char *text = another_upload(other);
-    ck_ok(client_ask(owner, 7, json_pack("{s:s, s:s}", "op", "share", "description", text), &session));
-    free(text);
-    for (int party = 0; party < 3; party++) {
-        json_t *reply = NULL;
-        ck_ok(client_reply(owner, session, party, &reply));
-        json_decref(reply);
-        ck_ok(net_send(session, owner->party[party], NET_SEED, 0, seeds, party == 0 ? 64 : 32));
-    }
-    json_t *received = NULL;
-    ck_ok(client_reply(owner, session, 0, &received)); /* P0 has all it will get */
-    json_decref(received);
-    ck_assert_uint_eq(models_at(NET_ROLE_P0), 1);
-    for (int party = 0; party < 3; party++)
-        net_send_error(session, owner->party[party], status_fail(STATUS_STOPPED, "interrupted"));
-    net_session_close(&session);
-    pause_ms(300);
-    for (int party = 0; party < 3; party++)
-        ck_assert_uint_eq(models_at((enum net_role)party), 1);
-}
-END_TEST
-
-/* A party holds a model that the others lack. */
-static void leave_remains(int party, const unsigned char other[MODEL_ID_BYTES], const char *text)
-{
-    struct store_model *remains = NULL;
-    ck_ok(store_model_create(service[party]->store, other, &remains));
-    ck_ok(store_model_put(remains, MODEL_ITEM_DESCRIPTION, text, strlen(text)));
-    ck_ok(store_model_ready(remains));
-    store_model_close(&remains);
-}
-
-START_TEST(a_model_that_one_party_lacks_is_passed_over_and_can_be_removed)
-{
-    for (int party = 0; party < 3; party++) {
-        struct description found;
-        unsigned char other[MODEL_ID_BYTES], which[MODEL_ID_BYTES];
-        char *text = another_upload(other), hex[2 * MODEL_ID_BYTES + 1];
-        sodium_bin2hex(hex, sizeof hex, other, sizeof other);
-        leave_remains(party, other, text);
-        free(text);
-        ck_ok(client_describe(owner, NULL, &found, which));
-        ck_assert_mem_eq(which, id, sizeof id);
-        description_clear(&found);
-        ck_assert_int_ne(client_describe(owner, hex, &found, which), STATUS_OK);
-        ck_ok(client_find(owner, NULL, &found, which));
-        ck_assert_mem_eq(which, id, sizeof id);
-        description_clear(&found);
-        ck_ok(client_find(owner, party == 0 ? hex : "half", &found, which));
-        ck_assert_mem_eq(which, other, sizeof other);
-        description_clear(&found);
-        ck_ok(client_remove(owner, other));
-        ck_assert_int_eq(client_remove(owner, other), STATUS_INPUT);
-        ck_assert_int_eq(client_find(owner, "half", &found, which), STATUS_INPUT);
-    }
-}
-END_TEST
-
-START_TEST(parties_without_a_model_in_common_are_told_what_each_holds)
-{
-    struct description found;
-    unsigned char which[MODEL_ID_BYTES];
-    ck_ok(store_model_remove(service[1]->store, id));
-    char *text = another_upload(which);
-    leave_remains(1, which, text);
-    free(text);
-    ck_assert_int_eq(client_describe(owner, NULL, &found, which), STATUS_FOREIGN);
-    ck_assert_ptr_nonnull(strstr(status_message(), "P1 holds half ("));
-    ck_assert_ptr_nonnull(strstr(status_message(), "P2 holds "));
-}
-END_TEST
-
-START_TEST(a_bundle_may_take_longer_on_the_line_than_a_party_waits)
-{
-    struct deal_request dealt;
-    deal(BUCKET, 1, TUNE_WAN, 3, &dealt);
-    ck_assert_double_gt(dealt.seconds, 1e-3 * 3 * SLOW_TIMEOUT_MS);
-}
-END_TEST
-
-START_TEST(a_removed_model_is_gone_at_every_party)
-{
-    struct description again;
-    unsigned char found[MODEL_ID_BYTES];
-    ck_ok(client_describe(owner, NULL, &again, found));
-    ck_assert_mem_eq(found, id, sizeof found);
-    description_clear(&again);
-    ck_ok(client_remove(owner, id));
-    ck_assert_int_eq(client_describe(owner, NULL, &again, found), STATUS_INPUT);
-    struct deal_request r = {.model = id, .bucket = 8, .batch = 1, .count = 1};
-    ck_assert_int_ne(client_deal(owner, &description, &r), STATUS_OK);
+    services_deal(3, 1, TUNE_WAN, 1, &dealt);
+    services_infer(owner, 3, 1, TUNE_WAN, &i);
 }
 END_TEST
 
@@ -871,13 +435,12 @@ int main(void)
     Suite *suite = suite_create("service");
     TCase *tcase = tcase_create("three parties in one process");
     tcase_set_timeout(tcase, 300);
-    tcase_add_checked_fixture(tcase, start, stop);
+    tcase_add_checked_fixture(tcase, services_start, services_stop);
     tcase_add_test(tcase, what_is_counted_is_what_a_run_sends);
     tcase_add_test(tcase, a_profile_accounts_for_the_whole_online_time);
     tcase_add_test(tcase, an_inference_without_a_bundle_says_so_and_loses_nothing);
     tcase_add_test(tcase, a_client_does_not_send_a_text_far_from_those_of_calibration);
     tcase_add_test(tcase, what_ends_for_its_values_is_told_in_one_fixed_text_and_not_to_the_dealer);
-    tcase_add_test(tcase, dealing_and_inferring_go_on_side_by_side);
     tcase_add_test(tcase, the_next_bundle_is_warmed_ahead_and_still_ready);
     tcase_add_test(tcase, what_was_warmed_ahead_is_claimed_by_its_whole_name);
     tcase_add_test(tcase, what_was_warmed_ahead_is_dropped_when_another_bundle_is_agreed_on);
@@ -886,21 +449,7 @@ int main(void)
     tcase_add_test(tcase, requests_wait_for_a_place);
     tcase_add_test(tcase, a_request_that_finds_no_place_is_refused_and_asked_again_for_a_while);
     tcase_add_test(tcase, many_shapes_can_be_asked_for_one_after_the_other);
-    tcase_add_test(tcase, requests_that_deal_one_shape_at_once_give_way_to_each_other);
-    tcase_add_test(tcase, requests_that_deal_at_once_keep_to_the_lowest_limit_together);
-    tcase_add_test(tcase, a_removed_model_is_gone_at_every_party);
-    tcase_add_test(tcase, a_removed_model_leaves_the_memory_with_its_last_user);
-    tcase_add_test(tcase, nobody_waits_while_a_model_is_loaded_but_who_wants_it);
-    tcase_add_test(tcase, the_tune_of_bundles_is_known_before_their_schedule_is_used);
-    tcase_add_test(tcase, a_share_that_is_interrupted_leaves_nothing_behind);
-    tcase_add_test(tcase, a_model_that_one_party_lacks_is_passed_over_and_can_be_removed);
-    tcase_add_test(tcase, parties_without_a_model_in_common_are_told_what_each_holds);
     suite_add_tcase(suite, tcase);
-    TCase *slow = tcase_create("a slow line");
-    tcase_set_timeout(slow, 300);
-    tcase_add_checked_fixture(slow, start_slow, stop);
-    tcase_add_test(slow, a_bundle_may_take_longer_on_the_line_than_a_party_waits);
-    suite_add_tcase(suite, slow);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_ENV);
     const int failed = srunner_ntests_failed(runner);

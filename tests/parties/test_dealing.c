@@ -1,0 +1,135 @@
+/* Bundles dealt at three parties in one process: several requests at once, and over a slow line. */
+#include <pthread.h>
+
+#include <sodium.h>
+
+#include "tests/parties/services.h"
+
+static void *ask(void *argument)
+{
+    struct client *client = NULL;
+    struct config config = parties.config[PARTY_OWNER];
+    struct inference i;
+    (void)argument;
+    ck_ok(client_open(&client, &config, context));
+    for (int n = 0; n < 3; n++)
+        services_infer(client, 8, 1, TUNE_WAN, &i);
+    client_close(&client);
+    return NULL;
+}
+
+START_TEST(dealing_and_inferring_go_on_side_by_side)
+{
+    struct deal_request dealt;
+    pthread_t asking;
+    services_deal(8, 1, TUNE_WAN, 4, &dealt);
+    ck_assert_int_eq(pthread_create(&asking, NULL, ask, NULL), 0);
+    struct inference i;
+    services_deal(16, 1, TUNE_WAN, 2, &dealt);
+    services_infer(owner, 16, 1, TUNE_WAN, &i);
+    services_infer(owner, 8, 1, TUNE_WAN, &i);
+    pthread_join(asking, NULL);
+}
+END_TEST
+
+static void *deal_at_most_four(void *argument)
+{
+    struct client *client = NULL;
+    struct config config = parties.config[PARTY_OWNER];
+    struct deal_request r = {.model = id, .bucket = 8, .batch = 1, .tune = TUNE_WAN, .count = 4};
+    ck_ok(client_open(&client, &config, context));
+    ck_ok(client_deal(client, &description, &r));
+    client_close(&client);
+    *(uint32_t *)argument = r.dealt;
+    return NULL;
+}
+
+START_TEST(requests_that_deal_one_shape_at_once_give_way_to_each_other)
+{
+    pthread_t dealing[3];
+    uint32_t each[3];
+    struct deal_request dealt;
+    struct inference i;
+    for (int t = 0; t < 3; t++)
+        ck_assert_int_eq(pthread_create(&dealing[t], NULL, deal_at_most_four, &each[t]), 0);
+    services_deal(16, 1, TUNE_WAN, 5, &dealt);
+    for (int t = 0; t < 3; t++) {
+        pthread_join(dealing[t], NULL);
+        ck_assert_uint_eq(each[t], 4);
+    }
+    services_deal(8, 1, TUNE_WAN, 1, &dealt);
+    ck_assert_uint_eq(dealt.ready, 13);
+    for (int n = 0; n < 13; n++)
+        services_infer(owner, 8, 1, TUNE_WAN, &i);
+    ck_assert_uint_eq(i.serial, 13);
+}
+END_TEST
+
+START_TEST(requests_that_deal_at_once_keep_to_the_lowest_limit_together)
+{
+    pthread_t dealing[3];
+    uint32_t dealt[3], sum = 0;
+    parties.config[PARTY_P2].bundles_max = 5;
+    for (int t = 0; t < 3; t++)
+        ck_assert_int_eq(pthread_create(&dealing[t], NULL, deal_at_most_four, &dealt[t]), 0);
+    for (int t = 0; t < 3; t++) {
+        pthread_join(dealing[t], NULL);
+        sum += dealt[t];
+    }
+    ck_assert_uint_eq(sum, 5);
+    struct inference i;
+    deal_at_most_four(&sum);
+    ck_assert_uint_eq(sum, 0);
+    services_infer(owner, 8, 1, TUNE_WAN, &i);
+    deal_at_most_four(&sum);
+    ck_assert_uint_eq(sum, 1);
+}
+END_TEST
+
+#define SLOW_TIMEOUT_MS 700
+
+/* P0's line takes three times as long for a bundle as a party waits. */
+static void start_slow(void)
+{
+    struct schedule s;
+    struct cost cost;
+    services_model();
+    ck_ok(description_compile(&description, SERVICES_BUCKET, 1, TUNE_WAN, &s));
+    walk_count(&s, &cost);
+    schedule_clear(&s);
+    parties_init(&parties, SLOW_TIMEOUT_MS, true);
+    parties.config[PARTY_P0].link_rate = 8e3 * (double)cost.offline_p2 / (3 * SLOW_TIMEOUT_MS);
+    services_open();
+}
+
+START_TEST(a_bundle_may_take_longer_on_the_line_than_a_party_waits)
+{
+    struct deal_request dealt;
+    services_deal(SERVICES_BUCKET, 1, TUNE_WAN, 3, &dealt);
+    ck_assert_double_gt(dealt.seconds, 1e-3 * 3 * SLOW_TIMEOUT_MS);
+}
+END_TEST
+
+int main(void)
+{
+    if (sodium_init() < 0)
+        return 1;
+    Suite *suite = suite_create("dealing");
+    TCase *tcase = tcase_create("three parties in one process");
+    tcase_set_timeout(tcase, 300);
+    tcase_add_checked_fixture(tcase, services_start, services_stop);
+    tcase_add_test(tcase, dealing_and_inferring_go_on_side_by_side);
+    tcase_add_test(tcase, requests_that_deal_one_shape_at_once_give_way_to_each_other);
+    tcase_add_test(tcase, requests_that_deal_at_once_keep_to_the_lowest_limit_together);
+    suite_add_tcase(suite, tcase);
+    TCase *slow = tcase_create("a slow line");
+    tcase_set_timeout(slow, 300);
+    tcase_add_checked_fixture(slow, start_slow, services_stop);
+    tcase_add_test(slow, a_bundle_may_take_longer_on_the_line_than_a_party_waits);
+    suite_add_tcase(suite, slow);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_ENV);
+    const int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed != 0;
+}

@@ -1,0 +1,255 @@
+/* Models at three parties in one process: shared, loaded, named, missing at one, removed. */
+#include <math.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include <sodium.h>
+
+#include "model/random_model.h"
+#include "parties/client_session.h"
+#include "parties/job.h"
+#include "tests/parties/services.h"
+
+/* Requests end some time after their answers, and what was warmed ahead after that. */
+static void until_loaded(uint32_t count)
+{
+    for (int party = 0; party < 3; party++) {
+        for (int tries = 0; tries < 200 && models_loaded(service[party]->models) != count; tries++)
+            services_pause(50);
+        ck_assert_uint_eq(models_loaded(service[party]->models), count);
+    }
+}
+
+START_TEST(a_removed_model_is_gone_at_every_party)
+{
+    struct description again;
+    unsigned char found[MODEL_ID_BYTES];
+    ck_ok(client_describe(owner, NULL, &again, found));
+    ck_assert_mem_eq(found, id, sizeof found);
+    description_clear(&again);
+    ck_ok(client_remove(owner, id));
+    ck_assert_int_eq(client_describe(owner, NULL, &again, found), STATUS_INPUT);
+    struct deal_request r = {.model = id, .bucket = 8, .batch = 1, .count = 1};
+    ck_assert_int_ne(client_deal(owner, &description, &r), STATUS_OK);
+}
+END_TEST
+
+START_TEST(a_removed_model_leaves_the_memory_with_its_last_user)
+{
+    const struct party_model *used = NULL;
+    struct deal_request dealt;
+    struct inference i;
+    services_deal(8, 1, TUNE_WAN, 3, &dealt);
+    services_infer(owner, 8, 1, TUNE_WAN, &i);
+    until_loaded(1);
+    ck_ok(models_get(service[1]->models, id, &used));
+    ck_ok(client_remove(owner, id));
+    services_pause(300);
+    ck_assert_uint_eq(models_loaded(service[1]->models), 1);
+    ck_assert_uint_eq(used->description.weights, description.weights);
+    models_done(service[1]->models, used);
+    until_loaded(0);
+}
+END_TEST
+
+static void *load(void *argument)
+{
+    const struct party_model *loaded = NULL;
+    ck_ok(models_get(service[1]->models, argument, &loaded));
+    return (void *)loaded;
+}
+
+START_TEST(nobody_waits_while_a_model_is_loaded_but_who_wants_it)
+{
+    struct model_config c = {.hidden = 256, .layers = 6, .heads = 2, .ffn = 1024, .vocabulary = 200, .positions = 32,
+                             .types = 2, .labels = 2, .layer_norm_eps = 1e-12f, .softmax_c = 5.0f,
+                             .activation = MODEL_QUAD, .attention = MODEL_2QUAD};
+    unsigned char large[MODEL_ID_BYTES];
+    pthread_t loading[2];
+    void *loaded[2];
+    folded_clear(&folded);
+    description_clear(&description);
+    model_clear(&model);
+    strcpy(c.label[0], "no");
+    strcpy(c.label[1], "yes");
+    ck_ok(random_model_make(&model, &c, 6));
+    ck_ok(model_fold(&model, &folded));
+    parties_calibrate(&model, &folded, SERVICES_BUCKET, &description);
+    ck_ok(client_share(owner, &description, &folded, NULL, NULL, large));
+
+    const double start = job_seconds();
+    double longest = 0;
+    for (int t = 0; t < 2; t++)
+        ck_assert_int_eq(pthread_create(&loading[t], NULL, load, large), 0);
+    bool done = false;
+    for (int t = 0; t < 2; t++, done = false)
+        while (!done) {
+            const double before = job_seconds();
+            models_loaded(service[1]->models);
+            longest = fmax(longest, job_seconds() - before);
+            services_pause(1);
+            done = pthread_tryjoin_np(loading[t], &loaded[t]) == 0;
+        }
+    const double all = job_seconds() - start;
+    ck_assert_ptr_eq(loaded[0], loaded[1]);
+    ck_assert_msg(longest < all / 2, "waited %.3f of %.3f seconds", longest, all);
+    for (int t = 0; t < 2; t++)
+        models_done(service[1]->models, loaded[t]);
+    struct party_model const *none = NULL;
+    large[0] ^= 1;
+    ck_assert_int_eq(models_get(service[1]->models, large, &none), STATUS_INPUT);
+    ck_assert_uint_eq(models_loaded(service[1]->models), 1);
+}
+END_TEST
+
+/* How many models a party says it holds. */
+static size_t models_at(enum net_role party)
+{
+    char *text = NULL;
+    ck_ok(client_status(owner, party, &text));
+    json_t *status = json_loads(text, 0, NULL);
+    const size_t count = json_array_size(json_object_get(status, "models"));
+    json_decref(status);
+    free(text);
+    return count;
+}
+
+static void tune_at(struct service *at, enum tune wanted)
+{
+    enum tune tune;
+    struct models *fresh = NULL; /* as after a restart: nothing is loaded or compiled */
+    struct schedule s;
+    ck_ok(description_compile(&description, 8, 2, wanted, &s));
+    ck_ok(models_open(&fresh, at->store, at->party));
+    for (int i = 0; i < 2; i++) {
+        ck_assert(models_tune(fresh, id, s.hash, 8, 2, &tune));
+        ck_assert_int_eq(tune, wanted);
+    }
+    ck_assert_uint_eq(models_loaded(fresh), 0);
+    s.hash[0] ^= 1;
+    ck_assert(!models_tune(fresh, id, s.hash, 8, 2, &tune));
+    models_close(&fresh);
+    schedule_clear(&s);
+}
+
+START_TEST(the_tune_of_bundles_is_known_before_their_schedule_is_used)
+{
+    for (int party = 0; party < 3; party++) {
+        tune_at(service[party], TUNE_WAN);
+        tune_at(service[party], TUNE_LAN);
+    }
+}
+END_TEST
+
+/* Another upload of the same model, as a text. */
+static char *another_upload(unsigned char other[MODEL_ID_BYTES])
+{
+    char *text = NULL;
+    description.nonce[0] ^= 1;
+    strcpy(description.name, "half");
+    ck_ok(description_id(&description, other));
+    ck_ok(description_write(&description, &text));
+    return text;
+}
+
+START_TEST(a_share_that_is_interrupted_leaves_nothing_behind)
+{
+    static const unsigned char seeds[64] = {1};
+    unsigned char other[MODEL_ID_BYTES];
+    struct net_session *session = NULL;
+    char *text = another_upload(other);
+    ck_ok(client_ask(owner, 7, json_pack("{s:s, s:s}", "op", "share", "description", text), &session));
+    free(text);
+    for (int party = 0; party < 3; party++) {
+        json_t *reply = NULL;
+        ck_ok(client_reply(owner, session, party, &reply));
+        json_decref(reply);
+        ck_ok(net_send(session, owner->party[party], NET_SEED, 0, seeds, party == 0 ? 64 : 32));
+    }
+    json_t *received = NULL;
+    ck_ok(client_reply(owner, session, 0, &received)); /* P0 has all it will get */
+    json_decref(received);
+    ck_assert_uint_eq(models_at(NET_ROLE_P0), 1);
+    for (int party = 0; party < 3; party++)
+        net_send_error(session, owner->party[party], status_fail(STATUS_STOPPED, "interrupted"));
+    net_session_close(&session);
+    services_pause(300);
+    for (int party = 0; party < 3; party++)
+        ck_assert_uint_eq(models_at((enum net_role)party), 1);
+}
+END_TEST
+
+/* A party holds a model that the others lack. */
+static void leave_remains(int party, const unsigned char other[MODEL_ID_BYTES], const char *text)
+{
+    struct store_model *remains = NULL;
+    ck_ok(store_model_create(service[party]->store, other, &remains));
+    ck_ok(store_model_put(remains, MODEL_ITEM_DESCRIPTION, text, strlen(text)));
+    ck_ok(store_model_ready(remains));
+    store_model_close(&remains);
+}
+
+START_TEST(a_model_that_one_party_lacks_is_passed_over_and_can_be_removed)
+{
+    for (int party = 0; party < 3; party++) {
+        struct description found;
+        unsigned char other[MODEL_ID_BYTES], which[MODEL_ID_BYTES];
+        char *text = another_upload(other), hex[2 * MODEL_ID_BYTES + 1];
+        sodium_bin2hex(hex, sizeof hex, other, sizeof other);
+        leave_remains(party, other, text);
+        free(text);
+        ck_ok(client_describe(owner, NULL, &found, which));
+        ck_assert_mem_eq(which, id, sizeof id);
+        description_clear(&found);
+        ck_assert_int_ne(client_describe(owner, hex, &found, which), STATUS_OK);
+        ck_ok(client_find(owner, NULL, &found, which));
+        ck_assert_mem_eq(which, id, sizeof id);
+        description_clear(&found);
+        ck_ok(client_find(owner, party == 0 ? hex : "half", &found, which));
+        ck_assert_mem_eq(which, other, sizeof other);
+        description_clear(&found);
+        ck_ok(client_remove(owner, other));
+        ck_assert_int_eq(client_remove(owner, other), STATUS_INPUT);
+        ck_assert_int_eq(client_find(owner, "half", &found, which), STATUS_INPUT);
+    }
+}
+END_TEST
+
+START_TEST(parties_without_a_model_in_common_are_told_what_each_holds)
+{
+    struct description found;
+    unsigned char which[MODEL_ID_BYTES];
+    ck_ok(store_model_remove(service[1]->store, id));
+    char *text = another_upload(which);
+    leave_remains(1, which, text);
+    free(text);
+    ck_assert_int_eq(client_describe(owner, NULL, &found, which), STATUS_FOREIGN);
+    ck_assert_ptr_nonnull(strstr(status_message(), "P1 holds half ("));
+    ck_assert_ptr_nonnull(strstr(status_message(), "P2 holds "));
+}
+END_TEST
+
+int main(void)
+{
+    if (sodium_init() < 0)
+        return 1;
+    Suite *suite = suite_create("models");
+    TCase *tcase = tcase_create("three parties in one process");
+    tcase_set_timeout(tcase, 300);
+    tcase_add_checked_fixture(tcase, services_start, services_stop);
+    tcase_add_test(tcase, a_removed_model_is_gone_at_every_party);
+    tcase_add_test(tcase, a_removed_model_leaves_the_memory_with_its_last_user);
+    tcase_add_test(tcase, nobody_waits_while_a_model_is_loaded_but_who_wants_it);
+    tcase_add_test(tcase, the_tune_of_bundles_is_known_before_their_schedule_is_used);
+    tcase_add_test(tcase, a_share_that_is_interrupted_leaves_nothing_behind);
+    tcase_add_test(tcase, a_model_that_one_party_lacks_is_passed_over_and_can_be_removed);
+    tcase_add_test(tcase, parties_without_a_model_in_common_are_told_what_each_holds);
+    suite_add_tcase(suite, tcase);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_ENV);
+    const int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed != 0;
+}
