@@ -26,7 +26,7 @@
 #include "net/net.h"
 
 #define NET_HEADER_BYTES 64
-#define NET_VERSION 3
+#define NET_VERSION 4
 #define NET_PIECE ((size_t)512 << 10)
 
 struct net_header {

@@ -8,6 +8,7 @@
 #include "parties/job.h"
 #include "parties/journal.h"
 #include "parties/memory.h"
+#include "ring/clock.h"
 #include "ring/parameters.h"
 
 /* What the walk's callbacks need. */
@@ -156,7 +157,7 @@ static json_t *profile_new(const struct walk_profile *p)
 static enum status warm_now(struct evaluator *e, struct online *o, double *seconds)
 {
     const struct job *job = o->job;
-    const double start = job_seconds();
+    const double start = clock_seconds();
     *e = (struct evaluator){.schedule = job->schedule,
                             .party = job->service->party,
                             .weight = job->model->share,
@@ -168,7 +169,7 @@ static enum status warm_now(struct evaluator *e, struct online *o, double *secon
         status = store_bundle_get(o->bundle, BUNDLE_ITEM_SEED, &e->seed, sizeof e->seed);
     if (status == STATUS_OK)
         status = walk_warm(e);
-    *seconds = job_seconds() - start;
+    *seconds = clock_seconds() - start;
     return status;
 }
 
@@ -187,6 +188,36 @@ static enum status prepare_evaluator(struct evaluator *e, struct online *o)
     o->profile.warm = seconds;
     e->profile = o->profile.compute ? &o->profile : NULL;
     return status;
+}
+
+/* The shares of an answer, as the walk leaves them, are hidden by nothing but g_1 and g_2, which the dealer knows: with them it would
+ * see a sum of weights and of the pooler's values, if it were the client, too. So the evaluators cover them once more with a stream
+ * that the dealer does not know, of a seed that P1 draws for this inference. It adds nothing to the sum. */
+static enum status agree_on_cover(struct online *o, struct ring_seed *seed)
+{
+    const struct job *job = o->job;
+    if (job->service->party == 2)
+        return net_receive(job->session, job->service->peer[1], NET_SEED, 0, seed, sizeof *seed);
+    randombytes_buf(seed, sizeof *seed);
+    return net_send(job->session, job->service->peer[2], NET_SEED, 0, seed, sizeof *seed);
+}
+
+static enum status cover(const struct online *o, const struct ring_seed *seed, uint32_t *shares, size_t count)
+{
+    const struct job *job = o->job;
+    const struct net_session_id id = net_session_id(job->session);
+    uint32_t *stream = malloc(count * sizeof *stream);
+    if (!stream)
+        return status_fail(STATUS_MEMORY, "out of memory");
+    struct ring_seed key;
+    ring_stream_key(&key, seed, id.bytes, sizeof id.bytes, 0, RING_PURPOSE_OUTPUT);
+    ring_stream_bytes(stream, count * sizeof *stream, &key, 0);
+    for (size_t i = 0; i < count; i++)
+        shares[i] += job->service->party == 1 ? stream[i] : -stream[i];
+    sodium_memzero(&key, sizeof key);
+    sodium_memzero(stream, count * sizeof *stream);
+    free(stream);
+    return STATUS_OK;
 }
 
 /* The logit shares are the client's answer: they go to nobody else. */
@@ -213,6 +244,7 @@ static enum status evaluate(struct online *o, struct evaluator *e)
 {
     struct job *job = o->job;
     struct inputs in = {.count = 0};
+    struct ring_seed seed;
     const size_t count = (size_t)job->schedule->batch * job->model->description.config.labels;
     uint32_t *shares = calloc(count, sizeof *shares);
     enum status status = shares ? inputs_allocate(&in, job->schedule) : status_fail(STATUS_MEMORY, "out of memory");
@@ -222,14 +254,19 @@ static enum status evaluate(struct online *o, struct evaluator *e)
     if (status == STATUS_OK)
         status = prepare_link(o);
     if (status == STATUS_OK)
+        status = agree_on_cover(o, &seed);
+    if (status == STATUS_OK)
         status = inputs_receive(&in, job);
-    const double start = job_seconds();
+    const double start = clock_seconds();
     if (status == STATUS_OK)
         status = walk_online(e, in.view, shares);
     job->kept_from_dealer = status == STATUS_RANGE;
     if (status == STATUS_OK)
-        status = reveal_to_client(o, shares, count, 1e3 * (job_seconds() - start));
+        status = cover(o, &seed, shares, count);
+    if (status == STATUS_OK)
+        status = reveal_to_client(o, shares, count, 1e3 * (clock_seconds() - start));
     inputs_clear(&in);
+    sodium_memzero(&seed, sizeof seed);
     if (shares)
         sodium_memzero(shares, count * sizeof *shares);
     free(shares);

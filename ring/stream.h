@@ -26,6 +26,7 @@ enum ring_purpose {
     RING_PURPOSE_ROOT = 4,    /* the root seed of one party's DPF keys */
     RING_PURPOSE_WEIGHT = 5,  /* l_i of a shared weight */
     RING_PURPOSE_INPUT = 6,   /* a client's share that P1 expands from a seed */
+    RING_PURPOSE_OUTPUT = 7,  /* what P1 adds to its logit shares and P2 takes from its own */
 };
 
 /* out: the key of the stream (context: the name of the bundle or upload; object: number of the tensor, gate

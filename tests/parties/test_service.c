@@ -88,6 +88,64 @@ START_TEST(an_inference_without_a_bundle_says_so_and_loses_nothing)
 }
 END_TEST
 
+/* ---- the shares of an answer ---- */
+
+/* The first two logits: as the walk of each evaluator left them, and as they were sent. */
+static struct {
+    pthread_mutex_t lock;
+    uint32_t walked[2][2], sent[2][2];
+} answer = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+enum status __real_walk_online(struct evaluator *e, const struct ring_wide *inputs, uint32_t *output);
+enum status __wrap_walk_online(struct evaluator *e, const struct ring_wide *inputs, uint32_t *output);
+enum status __real_net_send(struct net_session *session, int peer, enum net_kind kind, uint32_t label, const void *data,
+                            size_t bytes);
+enum status __wrap_net_send(struct net_session *session, int peer, enum net_kind kind, uint32_t label, const void *data,
+                            size_t bytes);
+
+enum status __wrap_walk_online(struct evaluator *e, const struct ring_wide *inputs, uint32_t *output)
+{
+    const enum status status = __real_walk_online(e, inputs, output);
+    pthread_mutex_lock(&answer.lock);
+    memcpy(answer.walked[e->party - 1], output, sizeof answer.walked[0]);
+    pthread_mutex_unlock(&answer.lock);
+    return status;
+}
+
+enum status __wrap_net_send(struct net_session *session, int peer, enum net_kind kind, uint32_t label, const void *data,
+                            size_t bytes)
+{
+    if (kind == NET_OUTPUT) {
+        pthread_mutex_lock(&answer.lock);
+        memcpy(answer.sent[session->hub == service[2]->hub], data, sizeof answer.sent[0]);
+        pthread_mutex_unlock(&answer.lock);
+    }
+    return __real_net_send(session, peer, kind, label, data, bytes);
+}
+
+/* With what the dealer knows, the walk's shares would tell it about weights and text, were it the client, too. */
+START_TEST(shares_of_an_answer_are_covered_by_what_the_dealer_does_not_know)
+{
+    struct deal_request dealt;
+    struct inference i;
+    uint32_t cover[2][2];
+    services_deal(16, 1, TUNE_WAN, 2, &dealt);
+    for (int n = 0; n < 2; n++) {
+        services_infer(owner, 16, 1, TUNE_WAN, &i);
+        pthread_mutex_lock(&answer.lock);
+        for (int k = 0; k < 2; k++) {
+            cover[n][k] = answer.sent[0][k] - answer.walked[0][k];
+            ck_assert_uint_ne(cover[n][k], 0);
+            ck_assert_uint_eq(answer.walked[1][k] - answer.sent[1][k], cover[n][k]);
+        }
+        pthread_mutex_unlock(&answer.lock);
+        ck_assert_uint_ne(cover[n][0], cover[n][1]);
+    }
+    ck_assert_uint_ne(cover[0][0], cover[1][0]);
+    ck_assert_uint_ne(cover[0][1], cover[1][1]);
+}
+END_TEST
+
 /* ---- inputs beyond what calibration saw ---- */
 
 START_TEST(a_client_does_not_send_a_text_far_from_those_of_calibration)
@@ -439,6 +497,7 @@ int main(void)
     tcase_add_test(tcase, what_is_counted_is_what_a_run_sends);
     tcase_add_test(tcase, a_profile_accounts_for_the_whole_online_time);
     tcase_add_test(tcase, an_inference_without_a_bundle_says_so_and_loses_nothing);
+    tcase_add_test(tcase, shares_of_an_answer_are_covered_by_what_the_dealer_does_not_know);
     tcase_add_test(tcase, a_client_does_not_send_a_text_far_from_those_of_calibration);
     tcase_add_test(tcase, what_ends_for_its_values_is_told_in_one_fixed_text_and_not_to_the_dealer);
     tcase_add_test(tcase, the_next_bundle_is_warmed_ahead_and_still_ready);

@@ -135,13 +135,14 @@ START_TEST(every_part_of_a_name_makes_another_stream)
     const struct ring_seed secrets[2] = {seed(5), seed(6)};
     static const char *const contexts[] = {"", "a", "ab", "ba"};
     static const enum ring_purpose purposes[] = {RING_PURPOSE_MASK, RING_PURPOSE_PRODUCT, RING_PURPOSE_INDEX,
-                                                 RING_PURPOSE_ROOT, RING_PURPOSE_WEIGHT,  RING_PURPOSE_INPUT};
-    struct ring_seed keys[2 * 4 * 3 * 6];
+                                                 RING_PURPOSE_ROOT, RING_PURPOSE_WEIGHT,  RING_PURPOSE_INPUT,
+                                                 RING_PURPOSE_OUTPUT};
+    struct ring_seed keys[2 * 4 * 3 * 7];
     size_t count = 0;
     for (size_t secret = 0; secret < 2; secret++)
         for (size_t context = 0; context < 4; context++)
             for (uint32_t object = 0; object < 3; object++)
-                for (size_t purpose = 0; purpose < 6; purpose++)
+                for (size_t purpose = 0; purpose < 7; purpose++)
                     ring_stream_key(&keys[count++], &secrets[secret], contexts[context],
                                     strlen(contexts[context]), object, purposes[purpose]);
     for (size_t i = 0; i < count; i++)
