@@ -7,10 +7,10 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "net/net.h"
+#include "ring/clock.h"
 
 struct side {
     char public_key[NET_KEY_TEXT], secret_key[NET_KEY_TEXT];
@@ -24,13 +24,6 @@ static void check(enum status status)
         return;
     fprintf(stderr, "bench_net: %s\n", status_message());
     exit(1);
-}
-
-static double now(void)
-{
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
 }
 
 static double cpu(void)
@@ -65,7 +58,7 @@ static double run(struct net_session *session, uint32_t *number, int rounds, siz
     if (out == NULL || in == NULL)
         exit(1);
     memset(out, 1, bytes);
-    double start = now();
+    double start = clock_seconds();
     for (int i = 0; i < rounds; i++) {
         struct net_round round;
         net_round_init(&round, session, 0, (*number)++);
@@ -73,7 +66,7 @@ static double run(struct net_session *session, uint32_t *number, int rounds, siz
         check(net_round_run(&round));
         net_round_clear(&round);
     }
-    double time = now() - start;
+    double time = clock_seconds() - start;
     free(out);
     free(in);
     return time;
@@ -85,12 +78,12 @@ static void measure(struct net_hub *hub, const int rounds[2], size_t large, bool
     const char *why = "";
     uint32_t number = 0;
     check(net_session_open(&session, hub, &session_id[fast]));
-    double began = now();
+    double began = clock_seconds();
     if (fast)
         check(net_session_fast(session, 0, &why));
     if (print && fast)
         printf("fast link%s%s: made in %.1f ms\n", *why ? ", over CURVE because the peer " : "", why,
-               1e3 * (now() - began));
+               1e3 * (clock_seconds() - began));
     if (print && !fast)
         printf("CURVE\n");
     run(session, &number, 100, 8);

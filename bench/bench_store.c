@@ -13,6 +13,7 @@
 
 #include <sodium.h>
 
+#include "ring/clock.h"
 #include "store/store.h"
 
 /* Sizes of the items of a layer at 128 tokens, ten bytes an output: attention, projections, feed-forward,
@@ -30,13 +31,6 @@ static void must(enum status status)
         return;
     fprintf(stderr, "%s: %s\n", status_name(status), status_message());
     exit(1);
-}
-
-static double now(void)
-{
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (double)time.tv_sec + (double)time.tv_nsec * 1e-9;
 }
 
 /* Processor time of this process: what the store costs on a machine that others use too. */
@@ -61,7 +55,7 @@ static double fill(struct store *store, uint64_t serial, const unsigned char *da
     struct store_bundle *bundle;
     memcpy(name.model, model, sizeof model);
     memcpy(name.schedule, schedule, sizeof schedule);
-    const double start = now();
+    const double start = clock_seconds();
     must(store_bundle_create(store, &name, &bundle));
     size_t done = 0;
     for (uint32_t item = 0; item_bytes(item, done); item++) {
@@ -69,9 +63,9 @@ static double fill(struct store *store, uint64_t serial, const unsigned char *da
         must(store_bundle_put(bundle, item, data, bytes));
         done += bytes;
     }
-    const double middle = now();
+    const double middle = clock_seconds();
     must(store_bundle_ready(bundle, model));
-    *ready = now() - middle;
+    *ready = clock_seconds() - middle;
     store_bundle_close(&bundle);
     return middle - start;
 }
@@ -79,22 +73,22 @@ static double fill(struct store *store, uint64_t serial, const unsigned char *da
 static struct store_bundle *take(struct store *store, uint64_t serial, double *seconds)
 {
     struct store_bundle *bundle;
-    const double start = now();
+    const double start = clock_seconds();
     must(store_bundle_take(store, model, schedule, serial, &bundle));
-    *seconds = now() - start;
+    *seconds = clock_seconds() - start;
     return bundle;
 }
 
 static double get(struct store_bundle *bundle, unsigned char *data)
 {
-    const double start = now();
+    const double start = clock_seconds();
     size_t done = 0;
     for (uint32_t item = 0; item_bytes(item, done); item++) {
         const size_t bytes = item_bytes(item, done);
         must(store_bundle_get(bundle, item, data, bytes));
         done += bytes;
     }
-    return now() - start;
+    return clock_seconds() - start;
 }
 
 struct background {
@@ -152,12 +146,12 @@ static void bench_bundles(struct store *store, unsigned char *data, unsigned bun
         double ready, taken;
         const double cpu_start = cpu(), put = fill(store, serial, data, &ready), cpu_put = cpu() - cpu_start;
         struct store_bundle *bundle = take(store, serial, &taken);
-        const double cpu_middle = cpu(), got = get(bundle, data), cpu_got = cpu() - cpu_middle, start = now();
+        const double cpu_middle = cpu(), got = get(bundle, data), cpu_got = cpu() - cpu_middle, start = clock_seconds();
         store_bundle_close(&bundle);
         printf("bundle %2llu  put %5.0f MB/s (cpu %4.0f ms)  ready %5.1f ms  take %5.2f ms  get %5.0f MB/s "
                "(cpu %4.0f ms)  close %5.1f ms\n",
                (unsigned long long)serial, (double)bundle_bytes / put * 1e-6, cpu_put * 1e3, ready * 1e3,
-               taken * 1e3, (double)bundle_bytes / got * 1e-6, cpu_got * 1e3, (now() - start) * 1e3);
+               taken * 1e3, (double)bundle_bytes / got * 1e-6, cpu_got * 1e3, (clock_seconds() - start) * 1e3);
     }
 }
 

@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "distill/checkpoint.h"
@@ -19,6 +18,7 @@
 #include "model/config.h"
 #include "model/files.h"
 #include "model/vocabulary.h"
+#include "ring/clock.h"
 
 /* A run in progress. */
 struct progress {
@@ -36,13 +36,6 @@ struct progress {
     double process_since;
     int lock; /* the folder, open and locked; -1: not yet */
 };
-
-static double now(void)
-{
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
-}
 
 static size_t steps_per_epoch(const struct progress *p, const struct distill_phase *phase)
 {
@@ -157,7 +150,7 @@ static enum status make_fingerprint(struct progress *p, const struct distill_wei
 
 static enum status save_checkpoint(struct progress *p)
 {
-    p->position.seconds = now() - p->since;
+    p->position.seconds = clock_seconds() - p->since;
     p->position.threads = (uint64_t)distill_threads();
     enum status status = distill_log_bytes(&p->log, &p->position.log_bytes);
     if (status == STATUS_OK)
@@ -181,7 +174,7 @@ static void show_progress(const struct progress *p, const struct distill_phase *
 {
     if (p->run->quiet || !isatty(STDERR_FILENO))
         return;
-    double spent = now() - p->process_since, left = 0, speed = (double)p->process_tokens / spent;
+    double spent = clock_seconds() - p->process_since, left = 0, speed = (double)p->process_tokens / spent;
     for (size_t i = p->position.phase; i < p->run->phases; i++) {
         double steps = (double)steps_of(p, &p->run->phase[i]);
         if (i == p->position.phase)
@@ -211,7 +204,7 @@ static struct distill_row row_here(const struct progress *p, const struct distil
                                 .norm = NAN,
                                 .dev = NAN,
                                 .speed = NAN,
-                                .seconds = now() - p->since};
+                                .seconds = clock_seconds() - p->since};
 }
 
 /* A row with the means since the last one. */
@@ -219,7 +212,7 @@ static enum status log_step(struct progress *p, const struct distill_phase *phas
                             const struct distill_report *last)
 {
     struct distill_position *at = &p->position;
-    double n = (double)at->sum_steps, clock = now();
+    double n = (double)at->sum_steps, clock = clock_seconds();
     struct distill_row row = row_here(p, phase);
     row.loss = at->sum[0] / n;
     row.embedding = at->sum[1] / n;
@@ -269,7 +262,7 @@ static enum status evaluate(struct progress *p, const struct distill_phase *phas
     }
     if (status == STATUS_OK)
         status = distill_plot_write(run->folder, run->title, run->metric);
-    p->row_since = now();
+    p->row_since = clock_seconds();
     return status;
 }
 
@@ -331,9 +324,9 @@ static bool begins_unseen(const struct progress *p)
 /* What it takes counts as time spent, but not as training: speeds leave it out. */
 static enum status keep_teacher(struct progress *p)
 {
-    const double begun = now();
+    const double begun = clock_seconds();
     const enum status status = distill_trainer_keep_teacher(&p->trainer);
-    const double took = now() - begun;
+    const double took = clock_seconds() - begun;
     p->process_since += took;
     p->row_since += took;
     return status;
@@ -459,7 +452,7 @@ static enum status start(struct progress *p, struct distill_weights *weights)
     status = resume(p, weights);
     if (status == STATUS_OK)
         status = distill_log_open(&p->log, run->folder, p->position.log_bytes);
-    p->process_since = p->row_since = now();
+    p->process_since = p->row_since = clock_seconds();
     p->since = p->process_since - p->position.seconds;
     /* From here on a model in the folder is this run's. */
     if (status == STATUS_OK && p->position.generation == 0)

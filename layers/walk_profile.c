@@ -1,16 +1,9 @@
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "layers/walk.h"
+#include "ring/clock.h"
 #include "ring/gemm.h"
-
-static double seconds(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
 
 enum status walk_profile_init(struct walk_profile *p, const struct schedule *s)
 {
@@ -40,13 +33,13 @@ void walk_profile_start(struct walk_profile *p)
         return;
     p->inside_gemm = 0;
     ring_gemm_watch(&p->inside_gemm);
-    p->last = seconds();
+    p->last = clock_seconds();
 }
 
 /* The seconds since the last call. */
 static double lap(struct walk_profile *p)
 {
-    const double now = seconds(), since = now - p->last;
+    const double now = clock_seconds(), since = now - p->last;
     p->last = now;
     return since;
 }

@@ -12,6 +12,7 @@
 #include "parties/command.h"
 #include "parties/rates.h"
 #include "parties/texts.h"
+#include "ring/clock.h"
 
 /* ---- what is run: sample texts, as any others cost the same ---- */
 
@@ -82,9 +83,9 @@ enum status bench_float(struct bench *b, json_t *report)
     if (status == STATUS_OK)
         status = walk_clear(&b->schedule, &b->model.folded, input, logits, NULL);
     for (int run = 0; status == STATUS_OK && run < b->runs; run++) {
-        const double start = rates_seconds();
+        const double start = clock_seconds();
         status = walk_clear(&b->schedule, &b->model.folded, input, logits, NULL);
-        ms[run] = 1e3 * (rates_seconds() - start);
+        ms[run] = 1e3 * (clock_seconds() - start);
     }
     command_threads(1);
     if (status == STATUS_OK) {

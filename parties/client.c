@@ -1,4 +1,5 @@
 #include "parties/client_session.h"
+#include "ring/clock.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -12,13 +13,6 @@
 /* Between requests that found no place: from AGAIN_MS on, doubled up to AGAIN_DOUBLED times. */
 #define AGAIN_MS 50
 #define AGAIN_DOUBLED 5
-
-double client_seconds(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
 
 enum status client_open(struct client **out, const struct config *config, void *context)
 {
@@ -68,7 +62,7 @@ enum status client_ask(struct client *c, unsigned parties, json_t *request, stru
 
 bool client_again(struct client *c, enum status status, double start, unsigned *tries)
 {
-    const double now = client_seconds();
+    const double now = clock_seconds();
     pthread_mutex_lock(&c->ask);
     if (status == STATUS_OK)
         c->served = now;

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "parties/client_session.h"
+#include "ring/clock.h"
 
 /* What one party holds of the models asked for. */
 struct held {
@@ -173,7 +174,7 @@ static enum status describe_once(struct client *c, const char *model, struct des
 enum status client_describe(struct client *c, const char *model, struct description *out,
                             unsigned char id[MODEL_ID_BYTES])
 {
-    const double start = client_seconds();
+    const double start = clock_seconds();
     unsigned tries = 0;
     enum status status;
     do

@@ -7,6 +7,7 @@
 
 #include "parties/client_session.h"
 #include "parties/models.h"
+#include "ring/clock.h"
 #include "ring/parameters.h"
 
 /* ---- bundles ---- */
@@ -60,11 +61,11 @@ enum status client_deal(struct client *c, const struct description *d, struct de
     enum status status = description_compile(d, r->bucket, r->batch, r->tune, &s);
     if (status != STATUS_OK)
         return status;
-    const double start = client_seconds();
+    const double start = clock_seconds();
     do
         status = deal_once(c, &s, r);
     while (client_again(c, status, start, &tries));
-    r->seconds = client_seconds() - start;
+    r->seconds = clock_seconds() - start;
     schedule_clear(&s);
     return status;
 }

@@ -10,6 +10,7 @@
 #include "parties/in_flight.h"
 #include "parties/progress.h"
 #include "parties/rates.h"
+#include "ring/clock.h"
 
 #define DEAL_MOST 16 /* bundles asked for at a time */
 
@@ -251,10 +252,10 @@ enum status evaluation_run_private(struct evaluation *e, struct classifier *clas
     pthread_mutex_init(&r.dealing, NULL);
     pthread_mutex_init(&r.lock, NULL);
     progress_start(&r.progress, "private");
-    const double start = rates_seconds();
+    const double start = clock_seconds();
     if (!status)
         status = in_flight_run(in_flight, r.groups, run_group, &r);
-    e->seconds = rates_seconds() - start;
+    e->seconds = clock_seconds() - start;
     progress_end(&r.progress);
     pthread_mutex_destroy(&r.dealing);
     pthread_mutex_destroy(&r.lock);

@@ -57,7 +57,6 @@ static inline const char *job_peer_name(const struct job *job, int peer)
 /* Reads "model", "bucket", "batch", "tune" and "schedule" of the request, loads and compiles. STATUS_FOREIGN if the client compiled
  * another schedule. */
 STATUS_MUST_USE enum status job_open_schedule(struct job *job);
-double job_seconds(void);
 /* A condition whose timed waits go by CLOCK_MONOTONIC. */
 void job_cond_init(pthread_cond_t *condition);
 

@@ -5,6 +5,7 @@
 #include <config.h>
 
 #include "parties/job.h"
+#include "ring/clock.h"
 
 struct listing {
     struct job *job;
@@ -138,7 +139,7 @@ enum status job_status(struct job *job)
     pthread_mutex_unlock(&s->lock);
     return message_send(job->session, job->client, NET_REPLY,
                         json_pack("{s:s, s:s, s:I, s:i, s:i, s:o, s:o, s:o}", "party", s->config->name, "version",
-                                  PACKAGE_VERSION, "uptime_s", (json_int_t)(job_seconds() - s->started), "requests", running, "loaded",
+                                  PACKAGE_VERSION, "uptime_s", (json_int_t)(clock_seconds() - s->started), "requests", running, "loaded",
                                   (int)models_loaded(s->models),
                                   "models", models.array, "bundles", bundles.array, "peers", list_peers(s)));
 }

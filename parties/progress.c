@@ -1,28 +1,22 @@
 #include "parties/progress.h"
 
 #include <stdio.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "ring/clock.h"
 
 #define WIDTH 30
 #define PAUSE 0.1 /* seconds between two drawings */
 
-static double now(void)
-{
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
-}
-
 void progress_start(struct progress *progress, const char *what)
 {
-    *progress = (struct progress){.what = what, .shown = isatty(STDERR_FILENO), .begun = now()};
+    *progress = (struct progress){.what = what, .shown = isatty(STDERR_FILENO), .begun = clock_seconds()};
 }
 
 void progress_update(void *context, uint64_t done, uint64_t count)
 {
     struct progress *progress = context;
-    double time = now();
+    double time = clock_seconds();
     if (!progress->shown || count == 0 || (time - progress->drawn < PAUSE && done < count))
         return;
     progress->drawn = time;

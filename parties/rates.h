@@ -20,6 +20,5 @@ STATUS_MUST_USE enum status rates_measure(json_t *report, const struct schedule 
 
 /* The middle one of count values, which are sorted; the mean of two. */
 double rates_median(double *values, size_t count);
-double rates_seconds(void);
 
 #endif

@@ -8,19 +8,13 @@
 
 #include "parties/job.h"
 #include "parties/journal.h"
+#include "ring/clock.h"
 #include "ring/threads.h"
 
 #define ACCEPT_WAIT_MS 500
 #define PLACE_WAIT_S 5
 #define SAY_AGAIN_S 60
 #define QUICK_MOST 8 /* requests beyond those with a place and as many that wait for one */
-
-double job_seconds(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
 
 /* ---- what may be asked, by whom ---- */
 
@@ -243,7 +237,7 @@ enum status service_open(struct service **out, const struct config *config, void
     if (!s)
         return status_fail(STATUS_MEMORY, "out of memory");
     s->config = config;
-    s->started = job_seconds();
+    s->started = clock_seconds();
     pthread_mutex_init(&s->take, NULL);
     turn_init(&s->deal);
     pthread_mutex_init(&s->lock, NULL);
@@ -270,7 +264,7 @@ enum status service_open(struct service **out, const struct config *config, void
 static void say_unaccepted(struct service *s)
 {
     const int code = net_hub_unaccepted(s->hub);
-    const double now = job_seconds();
+    const double now = clock_seconds();
     if (!code || (s->said_unaccepted > 0 && now - s->said_unaccepted < SAY_AGAIN_S))
         return;
     s->said_unaccepted = now;

@@ -10,6 +10,7 @@
 #include "parties/job.h"
 #include "parties/journal.h"
 #include "parties/memory.h"
+#include "ring/clock.h"
 #include "ring/threads.h"
 
 #define REST_S 30 /* how often shapes that nobody uses any more are looked for */
@@ -110,13 +111,13 @@ static void free_ahead(struct ahead *a)
 static enum status rest(struct ahead *a)
 {
     struct warm *w = a->warm;
-    const double start = job_seconds();
+    const double start = clock_seconds();
     pthread_mutex_lock(&w->lock);
     while (w->busy > 0 && !a->wanted && !a->drop && !w->stop)
         pthread_cond_wait(&w->moved, &w->lock);
     const bool stop = a->drop || (w->stop && !a->wanted);
     pthread_mutex_unlock(&w->lock);
-    a->rested += job_seconds() - start;
+    a->rested += clock_seconds() - start;
     return stop ? status_fail(STATUS_STOPPED, "a bundle warmed ahead is not needed any more") : STATUS_OK;
 }
 
@@ -130,7 +131,7 @@ static enum status load_part(void *context, uint32_t gate, enum part part, void 
 static enum status warm_bundle(struct ahead *a, const struct party_model *model)
 {
     struct warm *w = a->warm;
-    const double start = job_seconds();
+    const double start = clock_seconds();
     a->rested = 0;
     enum status status =
         store_bundle_peek(w->store, a->name.model, a->name.schedule, a->name.serial, &a->bundle);
@@ -151,7 +152,7 @@ static enum status warm_bundle(struct ahead *a, const struct party_model *model)
     if (status == STATUS_OK)
         status = walk_warm(&a->e);
     store_bundle_close(&a->bundle);
-    a->seconds = job_seconds() - start - a->rested;
+    a->seconds = clock_seconds() - start - a->rested;
     return status;
 }
 
@@ -234,7 +235,7 @@ static void forget_shape(struct warm *w, struct warm_shape *s, struct ahead **dr
 
 static struct ahead *next_ahead(struct warm *w, const struct party_model **model, struct ahead **drop)
 {
-    const double now = job_seconds();
+    const double now = clock_seconds();
     int shapes = 0;
     for (struct warm_shape *s = w->shapes, *next; s; s = next) {
         next = s->next;
@@ -413,7 +414,7 @@ void warm_used(struct warm *w, const struct party_model *model, const struct sch
     else if ((s = calloc(1, sizeof *s)))
         models_schedule_keep(w->models, schedule);
     if (s) {
-        *s = (struct warm_shape){.next = w->shapes, .model = model, .schedule = schedule, .used = job_seconds()};
+        *s = (struct warm_shape){.next = w->shapes, .model = model, .schedule = schedule, .used = clock_seconds()};
         w->shapes = s;
     }
     pthread_cond_broadcast(&w->moved);

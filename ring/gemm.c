@@ -2,10 +2,10 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include <sodium.h>
 
+#include "ring/clock.h"
 #include "ring/gemm_kernel.h"
 
 static const struct gemm_kernel *const kernels[RING_GEMM_KERNELS] = {
@@ -26,11 +26,7 @@ void ring_gemm_watch(double *seconds)
 
 static double watch(void)
 {
-    struct timespec now;
-    if (!watched)
-        return 0;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+    return watched ? clock_seconds() : 0;
 }
 
 static void unwatch(double since)

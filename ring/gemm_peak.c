@@ -1,7 +1,7 @@
 #include "ring/gemm.h"
 
-#include <time.h>
 
+#include "ring/clock.h"
 #include "ring/gemm_amx.h"
 #include "ring/gemm_avx2.h"
 #include "ring/gemm_vnni.h"
@@ -10,18 +10,11 @@
 
 #include <immintrin.h>
 
-static double seconds_now(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
-
 /* Calls a loop that multiplies, about 16 us between two looks at the clock. products: of a call. */
 static double rate(void (*multiply_only)(void), double products, double seconds)
 {
     double count = 0, spent = 0;
-    for (const double start = seconds_now(); spent < seconds; spent = seconds_now() - start) {
+    for (const double start = clock_seconds(); spent < seconds; spent = clock_seconds() - start) {
         multiply_only();
         count += products;
     }

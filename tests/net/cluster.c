@@ -100,10 +100,3 @@ bool wait_up(struct net_hub *hub, int peer)
         usleep(5000);
     return net_hub_peer_up(hub, peer);
 }
-
-double seconds(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}

@@ -58,6 +58,5 @@ struct net_hub *cluster_open(struct cluster *cluster, int member, unsigned calls
 void session_pair(struct net_hub *a, struct net_hub *b, struct net_session **on_a, struct net_session **on_b);
 /* Waits up to five seconds for a peer to be up. */
 bool wait_up(struct net_hub *hub, int peer);
-double seconds(void);
 
 #endif

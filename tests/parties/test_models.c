@@ -3,13 +3,13 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include <sodium.h>
 
 #include "model/random_model.h"
 #include "parties/client_session.h"
 #include "parties/job.h"
+#include "ring/clock.h"
 #include "tests/parties/services.h"
 
 /* Requests end some time after their answers, and what was warmed ahead after that. */
@@ -79,20 +79,20 @@ START_TEST(nobody_waits_while_a_model_is_loaded_but_who_wants_it)
     parties_calibrate(&model, &folded, SERVICES_BUCKET, &description);
     ck_ok(client_share(owner, &description, &folded, NULL, NULL, large));
 
-    const double start = job_seconds();
+    const double start = clock_seconds();
     double longest = 0;
     for (int t = 0; t < 2; t++)
         ck_assert_int_eq(pthread_create(&loading[t], NULL, load, large), 0);
     bool done = false;
     for (int t = 0; t < 2; t++, done = false)
         while (!done) {
-            const double before = job_seconds();
+            const double before = clock_seconds();
             models_loaded(service[1]->models);
-            longest = fmax(longest, job_seconds() - before);
+            longest = fmax(longest, clock_seconds() - before);
             services_pause(1);
             done = pthread_tryjoin_np(loading[t], &loaded[t]) == 0;
         }
-    const double all = job_seconds() - start;
+    const double all = clock_seconds() - start;
     ck_assert_ptr_eq(loaded[0], loaded[1]);
     ck_assert_msg(longest < all / 2, "waited %.3f of %.3f seconds", longest, all);
     for (int t = 0; t < 2; t++)
