@@ -98,7 +98,55 @@ static size_t argument(int argc, char **argv, int i, size_t otherwise)
     return argc > i ? strtoul(argv[i], NULL, 10) : otherwise;
 }
 
-int main(int argc, char **argv)
+/* The fastest round of each, in seconds. */
+struct times {
+    double step, kept, products;
+};
+
+static double least(double a, double b)
+{
+    return a < b ? a : b;
+}
+
+static struct times measure(struct distill_trainer *trainer, const struct distill_recall *recall,
+                            const uint32_t *order, size_t rounds)
+{
+    const struct distill_phase *phase = &trainer->run->phase[0];
+    struct times fastest = {1e9, 1e9, 1e9};
+    for (size_t i = 0; i < rounds + 1; i++) { /* the first warms up */
+        struct distill_report report;
+        trainer->recall = *recall;
+        double before = now();
+        must(distill_trainer_step(trainer, phase, order, phase->batch, i, 1e-5, &report));
+        trainer->recall = (struct distill_recall){0};
+        double begin = now();
+        must(distill_trainer_step(trainer, phase, order, phase->batch, i, 1e-5, &report));
+        double middle = now();
+        bool half = distill_half_set(false); /* the yardstick is SGEMM */
+        products(trainer);
+        double end = now();
+        distill_half_set(half);
+        memset(trainer->gradients.value, 0,
+               trainer->gradients.count * sizeof(float)); /* what the products left */
+        if (i > 0)
+            fastest = (struct times){least(middle - begin, fastest.step), least(begin - before, fastest.kept),
+                                     least(end - middle, fastest.products)};
+    }
+    return fastest;
+}
+
+static void print(const struct times *fastest, const struct distill_batch *set)
+{
+    double tokens = (double)set->tokens;
+    printf("%zu sequences, %zu tokens, %d threads\n", set->sequences, set->tokens, distill_threads());
+    printf("stage-1 step      %8.1f ms  %8.0f tokens/s\n", fastest->step * 1e3, tokens / fastest->step);
+    printf("teacher kept      %8.1f ms  %8.0f tokens/s\n", fastest->kept * 1e3, tokens / fastest->kept);
+    printf("its products only %8.1f ms  %8.0f tokens/s\n", fastest->products * 1e3,
+           tokens / fastest->products);
+    printf("ratio             %8.2f\n", fastest->products / fastest->step);
+}
+
+static void make_models(struct distill_weights *teacher, struct distill_weights *student)
 {
     struct model_config config = {.hidden = 384,
                                   .layers = 6,
@@ -110,58 +158,35 @@ int main(int argc, char **argv)
                                   .labels = 2,
                                   .layer_norm_eps = 1e-12f,
                                   .softmax_c = 5};
-    size_t sequences = argument(argc, argv, 1, 32), length = argument(argc, argv, 2, 64);
-    size_t rounds = argument(argc, argv, 4, 5);
-    struct distill_weights teacher, student;
-    struct distill_batch set;
-    distill_threads_set((int)argument(argc, argv, 3, 0));
-    distill_half_set(argc > 5 && strcmp(argv[5], "bf16") == 0);
-    make_set(&set, sequences, length, config.vocabulary);
-    must(distill_weights_allocate(&teacher, &config));
-    distill_weights_random(&teacher, 1);
+    must(distill_weights_allocate(teacher, &config));
+    distill_weights_random(teacher, 1);
     config.activation = MODEL_QUAD;
     config.attention = MODEL_2QUAD;
-    must(distill_weights_allocate(&student, &config));
-    distill_weights_random(&student, 2);
-    struct distill_run run = {.phases = 1, .train = &set, .dev = &set, .teacher = &teacher, .clip = 1};
-    struct distill_phase phase = {
-        .objective = DISTILL_LAYERS, .batch = sequences, .embedding = 1, .hidden = 1, .score = 1};
-    run.phase[0] = phase;
+    must(distill_weights_allocate(student, &config));
+    distill_weights_random(student, 2);
+}
+
+int main(int argc, char **argv)
+{
+    size_t sequences = argument(argc, argv, 1, 32), length = argument(argc, argv, 2, 64);
+    struct distill_weights teacher, student;
+    struct distill_batch set;
     struct distill_trainer trainer;
+    struct distill_recall recall;
+    distill_threads_set((int)argument(argc, argv, 3, 0));
+    distill_half_set(argc > 5 && strcmp(argv[5], "bf16") == 0);
+    make_models(&teacher, &student);
+    make_set(&set, sequences, length, teacher.config.vocabulary);
+    struct distill_run run = {.phases = 1, .train = &set, .dev = &set, .teacher = &teacher, .clip = 1};
+    run.phase[0] = (struct distill_phase){
+        .objective = DISTILL_LAYERS, .batch = sequences, .embedding = 1, .hidden = 1, .score = 1};
     must(distill_trainer_init(&trainer, &run, &student));
     uint32_t *order = calloc(sequences, sizeof *order);
     for (size_t i = 0; i < sequences; i++)
         order[i] = (uint32_t)i;
-    double step = 1e9, alone = 1e9, kept = 1e9;
-    struct distill_recall recall;
     must(distill_recall_make(&recall, &teacher, &set));
-    for (size_t i = 0; i < rounds + 1; i++) { /* the first warms up */
-        struct distill_report report;
-        trainer.recall = recall;
-        double before = now();
-        must(distill_trainer_step(&trainer, &phase, order, sequences, i, 1e-5, &report));
-        trainer.recall = (struct distill_recall){0};
-        double begin = now();
-        must(distill_trainer_step(&trainer, &phase, order, sequences, i, 1e-5, &report));
-        double middle = now();
-        bool half = distill_half_set(false); /* the yardstick is SGEMM */
-        products(&trainer);
-        double end = now();
-        distill_half_set(half);
-        memset(trainer.gradients.value, 0,
-               trainer.gradients.count * sizeof(float)); /* what the products left */
-        if (i > 0) {
-            kept = begin - before < kept ? begin - before : kept;
-            step = middle - begin < step ? middle - begin : step;
-            alone = end - middle < alone ? end - middle : alone;
-        }
-    }
-    double tokens = (double)set.tokens;
-    printf("%zu sequences, %zu tokens, %d threads\n", sequences, set.tokens, distill_threads());
-    printf("stage-1 step      %8.1f ms  %8.0f tokens/s\n", step * 1e3, tokens / step);
-    printf("teacher kept      %8.1f ms  %8.0f tokens/s\n", kept * 1e3, tokens / kept);
-    printf("its products only %8.1f ms  %8.0f tokens/s\n", alone * 1e3, tokens / alone);
-    printf("ratio             %8.2f\n", alone / step);
+    const struct times fastest = measure(&trainer, &recall, order, argument(argc, argv, 4, 5));
+    print(&fastest, &set);
     distill_recall_clear(&recall);
     distill_trainer_clear(&trainer);
     distill_weights_clear(&teacher);

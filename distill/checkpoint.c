@@ -130,7 +130,18 @@ static enum verdict inspect(const char *path, const unsigned char *fingerprint, 
     return memcmp(head + MAGIC_BYTES, fingerprint, DISTILL_FINGERPRINT_BYTES) == 0 ? GOOD : FOREIGN;
 }
 
-static enum status load(const char *path, struct distill_position *position, struct distill_weights *weights,
+/* Phases are indices, the others counts that the training loop goes on from. */
+static bool within(const struct distill_reach *reach, const struct distill_position *position,
+                   const struct distill_adamw *adamw)
+{
+    return position->phase < reach->phases && position->step <= reach->steps[position->phase] &&
+           position->best_phase <= position->phase && position->sum_steps <= position->step &&
+           position->log_bytes <= INT64_MAX &&
+           (position->step == 0 || adamw->steps <= position->step); /* at step 0 it forgets them */
+}
+
+static enum status load(const char *path, struct distill_position *position,
+                        const struct distill_reach *reach, struct distill_weights *weights,
                         struct distill_adamw *adamw)
 {
     struct stream s;
@@ -146,13 +157,20 @@ static enum status load(const char *path, struct distill_position *position, str
     get(&s, adamw->v, adamw->count * sizeof(float));
     get(&s, adamw->used, adamw->vocabulary);
     fclose(file);
-    return s.bad ? status_fail(STATUS_CORRUPT, "%s: the checkpoint is shorter than this model", path)
-                 : STATUS_OK;
+    if (s.bad)
+        return status_fail(STATUS_CORRUPT, "%s: the checkpoint is shorter than this model", path);
+    if (!within(reach, position, adamw))
+        return status_fail(STATUS_CORRUPT,
+                           "%s: the checkpoint stands in a phase or at a step that this run does not have; "
+                           "start over with --overwrite",
+                           path);
+    return STATUS_OK;
 }
 
 enum status distill_checkpoint_read(const char *folder, struct distill_position *position,
                                     const unsigned char fingerprint[DISTILL_FINGERPRINT_BYTES],
-                                    struct distill_weights *weights, struct distill_adamw *adamw)
+                                    const struct distill_reach *reach, struct distill_weights *weights,
+                                    struct distill_adamw *adamw)
 {
     char path[SLOTS][PATH_BYTES];
     uint64_t generation[SLOTS] = {0};
@@ -181,7 +199,7 @@ enum status distill_checkpoint_read(const char *folder, struct distill_position 
                            path[torn]);
     if (best < 0)
         return status_fail(STATUS_EMPTY, "%s: no checkpoint", folder);
-    return load(path[best], position, weights, adamw);
+    return load(path[best], position, reach, weights, adamw);
 }
 
 void distill_checkpoint_remove(const char *folder)

@@ -34,13 +34,20 @@ STATUS_MUST_USE enum status
 distill_checkpoint_write(const char *folder, struct distill_position *position,
                          const unsigned char fingerprint[DISTILL_FINGERPRINT_BYTES],
                          const struct distill_weights *weights, const struct distill_adamw *adamw);
+/* How far a run can come. Whoever made a checkpoint made its hash as well, so a position is believed only within these. */
+struct distill_reach {
+    size_t phases;
+    const uint64_t *steps; /* [phases] */
+};
+
 /* Reads the newest good one. STATUS_EMPTY: there is none; STATUS_FOREIGN: it is of a run with other options,
- * data or models; STATUS_CORRUPT: there are files but none is whole. A torn file beside a good one is named
- * on stderr. */
+ * data or models; STATUS_CORRUPT: there are files but none is whole, or the newest stands beyond the reach of this
+ * run. A torn file beside a good one is named on stderr. */
 STATUS_MUST_USE enum status
 distill_checkpoint_read(const char *folder, struct distill_position *position,
                         const unsigned char fingerprint[DISTILL_FINGERPRINT_BYTES],
-                        struct distill_weights *weights, struct distill_adamw *adamw);
+                        const struct distill_reach *reach, struct distill_weights *weights,
+                        struct distill_adamw *adamw);
 /* Removes both. */
 void distill_checkpoint_remove(const char *folder);
 

@@ -8,27 +8,6 @@
 
 #include "model/files.h"
 
-/* Cuts tokens to a length: the text of a single sequence at its end; of a pair, one token at a time from
- * whichever is longer. The [SEP] that closes each part stays. */
-static void shorten(struct tokens *tokens, size_t length)
-{
-    size_t first = 0;
-    while (first < tokens->count && tokens->type[first] == 0)
-        first++;
-    size_t second = tokens->count - first, keep_first = first, keep_second = second;
-    while (keep_first + keep_second > length)
-        if (keep_second > 1 && keep_second >= keep_first)
-            keep_second--;
-        else
-            keep_first--;
-    uint32_t separator = tokens->id[tokens->count - 1];
-    memmove(tokens->id + keep_first, tokens->id + first, keep_second * sizeof *tokens->id);
-    memmove(tokens->type + keep_first, tokens->type + first, keep_second * sizeof *tokens->type);
-    tokens->count = keep_first + keep_second;
-    tokens->id[keep_first - 1] = separator;
-    tokens->id[tokens->count - 1] = separator;
-}
-
 static enum status add_example(struct distill_data *out, struct tokens *tokens,
                                const struct tokenizer *tokenizer, const struct task_example *example,
                                double label, size_t length)
@@ -38,7 +17,7 @@ static enum status add_example(struct distill_data *out, struct tokens *tokens,
     if (status != STATUS_OK)
         return status;
     if (tokens->count > length) {
-        shorten(tokens, length);
+        tokens_cut(tokens, length);
         out->shortened++;
     }
     type = calloc(tokens->count, sizeof *type);

@@ -1,12 +1,8 @@
 #include "distill/options.h"
 
 #include <errno.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include "distill/gemm.h"
-#include "model/files.h"
 
 enum key {
     KEY_BATCH = 0x1000,

@@ -50,7 +50,7 @@ STATUS_MUST_USE enum status distill_job_run(struct distill_job *job, struct dist
 STATUS_MUST_USE enum status distill_job_apart(const struct distill_options *options, const char *option,
                                               const char *folder);
 void distill_job_close(struct distill_job *job);
-/* Prints a failure and returns the program's exit status. */
+/* Prints a failure and returns the program's exit status: 1, or 130 if a signal stopped the run, as a shell has it. */
 int distill_job_exit(enum status status, const char *command);
 
 #endif

@@ -406,6 +406,10 @@ static enum status resume(struct progress *p, struct distill_weights *weights)
 {
     const struct distill_run *run = p->run;
     char config[FILES_PATH_BYTES];
+    uint64_t steps[DISTILL_PHASES_MAX];
+    for (size_t i = 0; i < run->phases; i++)
+        steps[i] = steps_of(p, &run->phase[i]);
+    const struct distill_reach reach = {.phases = run->phases, .steps = steps};
     enum status status = files_make_folder(run->folder);
     if (status == STATUS_OK)
         status = lock_folder(p);
@@ -413,7 +417,8 @@ static enum status resume(struct progress *p, struct distill_weights *weights)
         return status;
     if (run->overwrite)
         return clear_folder(run->folder);
-    status = distill_checkpoint_read(run->folder, &p->position, p->fingerprint, weights, &p->trainer.adamw);
+    status = distill_checkpoint_read(run->folder, &p->position, p->fingerprint, &reach, weights,
+                                     &p->trainer.adamw);
     if (status == STATUS_OK && p->position.threads != (uint64_t)distill_threads())
         return status_fail(STATUS_FOREIGN,
                            "%s: the checkpoints are of a run with %llu threads, and %d would come to another "
@@ -422,7 +427,7 @@ static enum status resume(struct progress *p, struct distill_weights *weights)
                            (unsigned long long)p->position.threads);
     if (status == STATUS_OK) {
         fprintf(stderr, "going on from step %llu of phase %s\n", (unsigned long long)p->position.step,
-                p->position.phase < run->phases ? run->phase[p->position.phase].name : "end");
+                run->phase[p->position.phase].name);
         return STATUS_OK;
     }
     if (status != STATUS_EMPTY)

@@ -2,10 +2,10 @@
  * write.
  *
  * A model is compiled once into a schedule (layers/attention.h and its neighbours emit the gates,
- * model/compile.h puts the layers together), and the same list is walked four ways: clear, count, offline,
- * online (layers/walk.h). A schedule holds no weight, no text and no share: it is public, and every process
- * compiles the same one from the model's public description. Its hash covers everything the parties must
- * agree on, tables included.
+ * model/compile.c, declared in model/description.h, puts the layers together), and the same list is walked
+ * four ways: clear, count, offline, online (layers/walk.h). A schedule holds no weight, no text and no share:
+ * it is public, and every process compiles the same one from the model's public description. Its hash covers
+ * everything the parties must agree on, tables included.
  *
  * Units: a tensor of `frac` fraction bits holds integers; the real value is integer / 2^frac. Opened integers
  * are below 2^22 in magnitude (ring/parameters.h). frac may be negative or above 22.

@@ -113,6 +113,20 @@ void characters_clear(struct characters *characters)
     *characters = (struct characters){0};
 }
 
+bool characters_are_printable(const char *text)
+{
+    const unsigned char *at = (const unsigned char *)text;
+    for (size_t left = strlen(text); left > 0;) {
+        int32_t c;
+        utf8proc_ssize_t used = utf8proc_iterate(at, (utf8proc_ssize_t)left, &c);
+        if (used <= 0 || c < ' ' || (c >= 127 && c < 160))
+            return false;
+        at += used;
+        left -= (size_t)used;
+    }
+    return true;
+}
+
 static enum status clean(struct characters *out, const char *text, size_t length, bool ideograph)
 {
     const unsigned char *at = (const unsigned char *)text;

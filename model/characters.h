@@ -44,4 +44,7 @@ STATUS_MUST_USE enum status characters_read(struct characters *out, const char *
                                             const struct characters_options *options);
 void characters_clear(struct characters *characters);
 
+/* Names and labels go to terminals and into JSON: UTF-8 throughout, without control characters. */
+bool characters_are_printable(const char *text);
+
 #endif

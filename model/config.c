@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "model/characters.h"
 #include "model/files.h"
 #include "model/json.h"
 
@@ -80,14 +81,10 @@ static void read_kind(struct json_reader *reader, struct model_config *out)
     json_reader_number(reader, &out->attention_dropout, "attention_probs_dropout_prob", 0, 0.99);
 }
 
-/* Names go to terminals and into JSON: no control characters, and short enough for the table. */
-static bool label_is_good(const char *name)
+bool model_config_label_is_good(const char *label)
 {
-    size_t length = strlen(name);
-    for (size_t i = 0; i < length; i++)
-        if ((unsigned char)name[i] < 32 || name[i] == 127)
-            return false;
-    return length > 0 && length < MODEL_LABEL_BYTES;
+    const size_t length = strlen(label);
+    return length > 0 && length < MODEL_LABEL_BYTES && characters_are_printable(label);
 }
 
 static void read_labels(struct json_reader *reader, struct model_config *out)
@@ -110,7 +107,7 @@ static void read_labels(struct json_reader *reader, struct model_config *out)
         char key[16];
         snprintf(key, sizeof key, "%u", i);
         const char *name = json_string_value(json_object_get(names, key));
-        if (!name || !label_is_good(name)) {
+        if (!name || !model_config_label_is_good(name)) {
             json_reader_refuse(
                 reader, "id2label",
                 "expected the keys \"0\", \"1\", ... with printable names of at most 63 bytes");
@@ -220,8 +217,9 @@ enum status model_config_check(const struct model_config *config)
         return status_fail(STATUS_INPUT, "\"problem_type\" is \"regression\" with %u labels; expected one",
                            config->labels);
     for (unsigned i = 0; i < config->labels; i++)
-        if (!memchr(config->label[i], 0, MODEL_LABEL_BYTES) || !label_is_good(config->label[i]))
-            return status_fail(STATUS_INPUT, "\"id2label\": name %u is empty, too long or not printable", i);
+        if (!memchr(config->label[i], 0, MODEL_LABEL_BYTES) || !model_config_label_is_good(config->label[i]))
+            return status_fail(STATUS_INPUT,
+                               "\"id2label\": name %u is empty, too long or not printable UTF-8", i);
     return STATUS_OK;
 }
 

@@ -27,6 +27,8 @@
 /* Checks a config that did not come from model_config_read. STATUS_INPUT names the field as config.json calls
  * it. */
 STATUS_MUST_USE enum status model_config_check(const struct model_config *config);
+/* A label goes to terminals, into JSON and into the table: printable (model/characters.h), not empty and not too long. */
+bool model_config_label_is_good(const char *label);
 
 /* The defaults of a BERT-base classifier with two labels, to be changed by the caller. */
 void model_config_default(struct model_config *out);

@@ -7,6 +7,7 @@
 #include <jansson.h>
 #include <sodium.h>
 
+#include "model/characters.h"
 #include "model/config.h"
 
 #define FORMAT "trefoil model 1"
@@ -18,21 +19,17 @@ void description_clear(struct description *d)
     memset(d, 0, sizeof *d);
 }
 
-static bool is_printable(const char *text)
-{
-    for (; *text; text++)
-        if ((unsigned char)*text < 32 || *text == 127)
-            return false;
-    return true;
-}
-
 /* ---- writing ---- */
 
+/* NULL if a label is not UTF-8. */
 static json_t *labels_json(const struct model_config *c)
 {
     json_t *labels = json_array();
     for (uint32_t i = 0; i < c->labels; i++)
-        json_array_append_new(labels, json_string(c->label[i]));
+        if (json_array_append_new(labels, json_string(c->label[i])) != 0) {
+            json_decref(labels);
+            return NULL;
+        }
     return labels;
 }
 
@@ -55,9 +52,7 @@ static json_t *weights_json(const struct description *d)
 enum status description_check_name(const char *name)
 {
     const size_t most = sizeof((struct description *)0)->name - 1;
-    json_t *text = json_string(name); /* NULL if it is not UTF-8 */
-    const bool good = text && *name && strlen(name) <= most && is_printable(name);
-    json_decref(text);
+    const bool good = *name && strlen(name) <= most && characters_are_printable(name);
     return good ? STATUS_OK
                 : status_fail(STATUS_INPUT, "the name of a model is UTF-8 text of 1 to %zu bytes without control characters",
                               most);
@@ -78,7 +73,7 @@ enum status description_write(const struct description *d, char **text)
         "regression", (int)c->regression, "labels", labels_json(c), "ranges", ranges_json(d), "weights",
         weights_json(d));
     *text = NULL;
-    if (!json && description_check_name(d->name) != STATUS_OK)
+    if (!json && (description_check_name(d->name) != STATUS_OK || model_config_check(c) != STATUS_OK))
         return STATUS_INPUT;
     *text = json ? json_dumps(json, JSON_SORT_KEYS | JSON_COMPACT | JSON_REAL_PRECISION(17)) : NULL;
     json_decref(json);
@@ -236,7 +231,7 @@ static enum status read_names(const json_t *json, struct description *d)
     const char *name = json_string_value(json_object_get(json, "name"));
     if (!format || strcmp(format, FORMAT) != 0)
         return bad("format");
-    if (!name || strlen(name) >= sizeof d->name || !is_printable(name))
+    if (!name || strlen(name) >= sizeof d->name || !characters_are_printable(name))
         return bad("name");
     strcpy(d->name, name);
     const enum status status = read_hex(json, "nonce", d->nonce, sizeof d->nonce);

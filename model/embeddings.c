@@ -10,9 +10,9 @@
 #include "model/files.h"
 #include "model/half.h"
 #include "model/safetensors.h"
+#include "model/vocabulary.h"
 
 #define TABLES 3
-#define COPY_BYTES (64 << 20)
 
 struct table {
     const char *name;
@@ -146,7 +146,7 @@ static enum status write_copy(struct files_new *file, const char *folder, const 
     size_t size;
     enum status status = files_join(path, from, name);
     if (!status)
-        status = files_read(&text, &size, path, COPY_BYTES);
+        status = files_read(&text, &size, path, VOCABULARY_FILE_BYTES);
     if (!status)
         status = write_text(file, folder, name, text);
     free(text);
@@ -238,7 +238,7 @@ enum status model_tables_digest(unsigned char digest[MODEL_TABLES_BYTES], const 
     crypto_generichash_state state;
     enum status status = files_join(path, folder, "vocab.txt");
     if (status == STATUS_OK)
-        status = files_read(&vocabulary, &size, path, COPY_BYTES);
+        status = files_read(&vocabulary, &size, path, VOCABULARY_FILE_BYTES);
     if (status != STATUS_OK)
         return status;
     crypto_generichash_init(&state, NULL, 0, MODEL_TABLES_BYTES);

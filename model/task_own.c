@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "model/config.h"
 #include "model/task_table.h"
 
 /* A table of the user's own: the header, if there is one, says what it holds. */
@@ -52,11 +53,8 @@ enum status task_own_label(const struct task_table *table, struct task_data *dat
             return STATUS_OK;
     if (data->labels == MODEL_LABELS_MAX)
         return task_table_fail(table, "more than 64 different labels; is the label column right?");
-    bool printable = true;
-    for (const char *at = word; *at; at++)
-        printable = printable && (unsigned char)*at >= 32 && *at != 127;
-    if (!word[0] || !printable || strlen(word) >= MODEL_LABEL_BYTES)
-        return task_table_fail(table, "the label is empty, not printable or longer than 63 bytes");
+    if (!model_config_label_is_good(word))
+        return task_table_fail(table, "the label is empty, not printable UTF-8 or longer than 63 bytes");
     snprintf(data->label[data->labels++], MODEL_LABEL_BYTES, "%s", word);
     return STATUS_OK;
 }

@@ -9,8 +9,8 @@
  * special tokens of that name: this is what the reference tokenizer does, so a client can place them. Ids
  * equal those of the reference on every text.
  *
- * Nothing is ever cut off: whoever has a limit calls tokens_check. Malformed UTF-8 is dropped, never an
- * error. A tokenizer is read-only after it is opened; several threads may use one. */
+ * Nothing is cut off unasked: whoever has a limit calls tokens_check or tokens_cut. Malformed UTF-8 is
+ * dropped, never an error. A tokenizer is read-only after it is opened; several threads may use one. */
 #ifndef TREFOIL_MODEL_TOKENIZER_H
 #define TREFOIL_MODEL_TOKENIZER_H
 
@@ -55,6 +55,9 @@ STATUS_MUST_USE enum status tokenizer_encode_bytes(const struct tokenizer *token
 /* STATUS_INPUT if the text was empty, or has more tokens than limit (a model's positions, a bucket): says how
  * many. */
 STATUS_MUST_USE enum status tokens_check(const struct tokens *tokens, size_t limit);
+/* Shortens tokens to a limit, as training usually does: a text at its end; of a pair one token at a time the
+ * longer text, or else the second. [CLS] and each [SEP] stay, even if a lower limit has no room for them. */
+void tokens_cut(struct tokens *tokens, size_t limit);
 /* Wipes and frees. */
 void tokens_clear(struct tokens *tokens);
 

@@ -1,6 +1,5 @@
 #include "net/link.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -46,7 +46,8 @@ static void print_help(FILE *out)
         fprintf(out, "  %-14s %s\n", commands[i].name, commands[i].summary);
     fprintf(out, "\n  --help, --version\n\n"
                  "`trefoil COMMAND --help` describes the options of a command; so does trefoil(1).\n"
-                 "Exit status: 0 if all went well, 1 if something failed, 2 for a wrong use.\n");
+                 "Exit status: 0 if all went well, 1 if something failed, 2 for a wrong use,\n"
+                 "130 if a signal stopped finetune or distill: the same command goes on.\n");
 }
 
 static const struct command *find(const char *name)

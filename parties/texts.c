@@ -148,32 +148,6 @@ void texts_clear(struct texts *texts)
     *texts = (struct texts){0};
 }
 
-void tokens_cut(struct tokens *tokens, size_t limit)
-{
-    size_t first = 0;
-    while (first < tokens->count && tokens->type[first] == 0)
-        first++;
-    size_t second = tokens->count - first, a = first, b = second;
-    while (a + b > limit && (a > 2 || b > 1)) {
-        if (b > 1 && b >= a)
-            b--;
-        else if (a > 2)
-            a--;
-        else
-            b--;
-    }
-    if (a + b == tokens->count)
-        return;
-    tokens->id[a - 1] = tokens->id[first - 1];
-    if (second) {
-        uint32_t end = tokens->id[tokens->count - 1];
-        memmove(tokens->id + a, tokens->id + first, b * sizeof *tokens->id);
-        memmove(tokens->type + a, tokens->type + first, b);
-        tokens->id[a + b - 1] = end;
-    }
-    tokens->count = a + b;
-}
-
 struct sample tokens_sample(const struct tokens *tokens)
 {
     return (struct sample){.id = tokens->id, .type = tokens->type, .length = (uint32_t)tokens->count};

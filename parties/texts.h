@@ -49,9 +49,6 @@ STATUS_MUST_USE enum status texts_parse(struct texts *texts, const struct tokeni
 /* Wipes and frees. */
 void texts_clear(struct texts *texts);
 
-/* Shortens tokens to a limit as training does: of a pair the longer text loses its end first; [SEP] stays. */
-void tokens_cut(struct tokens *tokens, size_t limit);
-
 struct sample tokens_sample(const struct tokens *tokens);
 
 #endif

@@ -1,7 +1,10 @@
 /* The two commands on files a test can write: from an encoder to a teacher to a student, and what they
  * refuse. */
 #include <check.h>
+#include <signal.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "distill/command.h"
 #include "model/model.h"
@@ -85,12 +88,13 @@ static void write_data(const char *name, size_t rows)
     write_text(name, text);
 }
 
-static const char *task, *second_option;
+static const char *task, *epochs, *second_option;
 
 static void setup(void)
 {
     folder_setup();
     task = "sst-2";
+    epochs = "6";
     second_option = "--quiet";
     must(files_make_folder(kept("base")));
     write_encoder("base", "bright", false);
@@ -102,7 +106,7 @@ static int finetune(const char *model, const char *train, const char *dev, const
 {
     const char *argv[] = {"finetune",  "--model", kept(model), "--task",  task,      "--train",
                           kept(train), "--dev",   kept(dev),   "--out",   kept(out), "--epochs",
-                          "6",         "--rate",  "5e-3",      "--batch", "8",       "--length",
+                          epochs,      "--rate",  "5e-3",      "--batch", "8",       "--length",
                           "16",        "--quiet", "--threads", "1",       NULL};
     return command_finetune((int)(sizeof argv / sizeof *argv) - 1, (char **)argv);
 }
@@ -345,6 +349,29 @@ START_TEST(a_rate_that_is_too_large_is_named_by_its_option)
 }
 END_TEST
 
+/* The first checkpoint is written before the first step of very many. */
+START_TEST(a_run_stopped_by_a_signal_ends_with_130)
+{
+    int how;
+    epochs = "10000";
+    second_option = "--epochs-1=10000";
+    must(files_make_folder(kept("one")));
+    write_encoder("one", "bright", true);
+    const pid_t child = fork();
+    ck_assert_int_ge(child, 0);
+    if (child == 0)
+        _exit(_i == 0 ? finetune("one", "train.tsv", "dev.tsv", "stopped")
+                      : distill("one", "teacher", "stopped", "--quiet"));
+    while (!files_exist(kept("stopped/checkpoint-1")) && waitpid(child, &how, WNOHANG) == 0)
+        usleep(1000);
+    ck_assert_int_eq(kill(child, _i == 0 ? SIGINT : SIGTERM), 0);
+    ck_assert_int_eq(waitpid(child, &how, 0), child);
+    ck_assert(WIFEXITED(how));
+    ck_assert_int_eq(WEXITSTATUS(how), 130);
+    ck_assert(files_exist(kept("stopped/checkpoint-1")));
+}
+END_TEST
+
 START_TEST(a_teacher_without_a_classifier_is_refused)
 {
     ck_assert_int_eq(distill("base", "teacher", "student", "--quiet"), 1);
@@ -371,6 +398,7 @@ int main(void)
     tcase_add_test(cases, a_student_of_other_letters_or_labels_is_no_beginning);
     tcase_add_test(cases, an_input_is_never_the_output_folder);
     tcase_add_test(cases, a_rate_that_is_too_large_is_named_by_its_option);
+    tcase_add_loop_test(cases, a_run_stopped_by_a_signal_ends_with_130, 0, 2);
     tcase_add_test(cases, a_teacher_without_a_classifier_is_refused);
     suite_add_tcase(suite, cases);
     SRunner *runner = srunner_create(suite);

@@ -2,6 +2,8 @@
 #include <check.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <sodium.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -67,6 +69,60 @@ START_TEST(with_no_whole_checkpoint_a_run_says_so)
     ck_assert_ptr_nonnull(strstr(status_message(), "torn"));
     small_run.run.overwrite = true;
     must(small_run_again(&out));
+}
+END_TEST
+
+/* A checkpoint with another 64-bit word in it, and the hash that such a file has. */
+static void forge(const char *name, size_t offset, uint64_t value)
+{
+    char path[FILES_PATH_BYTES], *bytes;
+    size_t size;
+    must(files_join(path, small_run.run.folder, name));
+    must(files_read(&bytes, &size, path, 1 << 20));
+    const size_t hashed = size - crypto_generichash_BYTES;
+    memcpy(bytes + offset, &value, sizeof value);
+    crypto_generichash((unsigned char *)bytes + hashed, crypto_generichash_BYTES,
+                       (const unsigned char *)bytes, hashed, NULL, 0);
+    FILE *file = fopen(path, "wb");
+    ck_assert_uint_eq(fwrite(bytes, 1, size, file), size);
+    ck_assert_int_eq(fclose(file), 0);
+    free(bytes);
+}
+
+#define POSITION (21 + DISTILL_FINGERPRINT_BYTES)
+#define FIELD(name) (POSITION + offsetof(struct distill_position, name))
+
+/* A phase is an index, and a step, a row or a byte of the log a count: the newest checkpoint stands at step 48 of 72. */
+START_TEST(a_position_that_the_run_cannot_have_is_refused)
+{
+    static const struct {
+        size_t offset;
+        uint64_t last; /* the greatest that is taken */
+    } field[] = {
+        {FIELD(phase), 0},
+        {FIELD(step), 72},
+        {FIELD(best_phase), 0},
+        {FIELD(sum_steps), 48},
+        {FIELD(log_bytes), INT64_MAX},
+        {POSITION + sizeof(struct distill_position), 48}, /* the optimiser's steps */
+    };
+    struct distill_outcome out;
+    small_run.stop_at = 2;
+    ck_assert_int_eq(small_run_again(&out), STATUS_STOPPED);
+    small_run.stop_at = -1;
+    const uint64_t beyond[] = {field[_i].last + 1, 1ull << 40, UINT64_MAX};
+    for (size_t i = 0; i < sizeof beyond / sizeof *beyond; i++) {
+        if (beyond[i] <= field[_i].last)
+            continue;
+        forge("checkpoint-1", field[_i].offset, beyond[i]);
+        ck_assert_msg(small_run_again(&out) == STATUS_CORRUPT, "field %d, %llu", _i,
+                      (unsigned long long)beyond[i]);
+        ck_assert_ptr_nonnull(strstr(status_message(), "/checkpoint-1: "));
+        ck_assert_ptr_nonnull(strstr(status_message(), "--overwrite"));
+    }
+    forge("checkpoint-1", field[_i].offset, field[_i].last);
+    must(small_run_again(&out));
+    ck_assert_uint_lt(out.best_phase, small_run.run.phases);
 }
 END_TEST
 
@@ -226,7 +282,9 @@ START_TEST(a_full_disk_leaves_the_last_good_checkpoint)
     ck_assert_ptr_nonnull(strstr(status_message(), "the one before it is kept"));
     limit.rlim_cur = RLIM_INFINITY;
     setrlimit(RLIMIT_FSIZE, &limit);
-    must(distill_checkpoint_read(small_run.run.folder, &found, fingerprint, &small_run.weights, &adamw));
+    const struct distill_reach reach = {.phases = 1, .steps = (const uint64_t[]){8}};
+    must(distill_checkpoint_read(small_run.run.folder, &found, fingerprint, &reach, &small_run.weights,
+                                 &adamw));
     ck_assert_uint_eq(found.step, 7);
     distill_adamw_clear(&adamw);
 }
@@ -305,6 +363,7 @@ int main(void)
     tcase_add_test(cases, a_run_that_was_stopped_goes_on_to_the_same_result);
     tcase_add_test(cases, a_torn_checkpoint_is_passed_over_for_the_one_before_it);
     tcase_add_test(cases, with_no_whole_checkpoint_a_run_says_so);
+    tcase_add_loop_test(cases, a_position_that_the_run_cannot_have_is_refused, 0, 6);
     tcase_add_test(cases, a_run_killed_before_its_first_regular_checkpoint_goes_on_to_the_same_result);
     tcase_add_loop_test(cases, a_checkpoint_of_other_options_is_refused, 0, 7);
     tcase_add_test(cases, a_finished_model_is_not_overwritten_unasked);

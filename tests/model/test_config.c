@@ -139,6 +139,18 @@ START_TEST(messages_say_what_was_found_and_what_was_expected)
 }
 END_TEST
 
+START_TEST(labels_must_be_printable_utf_8)
+{
+    struct model_config small = small_config();
+    strcpy(small.label[0], "sch\xc3\xb6n");
+    strcpy(small.label[1], "b");
+    strcpy(small.label[2], "c");
+    ck_assert_works(model_config_check(&small));
+    strcpy(small.label[0], "sch\xf6n");
+    ck_assert_fails(model_config_check(&small), STATUS_INPUT, "id2label", "name 0", "UTF-8");
+}
+END_TEST
+
 START_TEST(one_label_is_a_regression)
 {
     ck_assert_works(read_with("id2label", "{\"0\": \"score\"}"));
@@ -178,6 +190,7 @@ int main(void)
     tcase_add_test(tcase, absent_fields_have_the_defaults_of_bert);
     tcase_add_test(tcase, every_bad_field_is_named);
     tcase_add_test(tcase, messages_say_what_was_found_and_what_was_expected);
+    tcase_add_test(tcase, labels_must_be_printable_utf_8);
     tcase_add_test(tcase, one_label_is_a_regression);
     tcase_add_test(tcase, files_that_are_no_json_are_refused);
     suite_add_tcase(suite, tcase);

@@ -288,6 +288,23 @@ START_TEST(names_and_labels_with_control_characters_are_refused)
 }
 END_TEST
 
+START_TEST(names_and_labels_that_are_not_utf_8_are_not_written)
+{
+    char *none;
+    strcpy(d.config.label[1], "sch\xf6n");
+    ck_assert_int_eq(description_write(&d, &none), STATUS_INPUT);
+    ck_assert_ptr_nonnull(strstr(status_message(), "name 1"));
+    ck_assert_ptr_null(none);
+    strcpy(d.config.label[1], "sch\xc3\xb6n");
+    strcpy(d.name, "sch\xf6n");
+    ck_assert_int_eq(description_write(&d, &none), STATUS_INPUT);
+    ck_assert_ptr_nonnull(strstr(status_message(), "the name of a model"));
+    strcpy(d.name, "a model");
+    ck_ok(description_write(&d, &none));
+    free(none);
+}
+END_TEST
+
 START_TEST(ranges_of_any_kind_are_refused_or_compiled)
 {
     static const double values[] = {0,    1e-308, 1e-30, 1e-12, 1e-9, 1e-5, 0.01, 0.5,    1,
@@ -448,6 +465,7 @@ int main(void)
     tcase_add_test(tests, an_upload_under_another_nonce_is_another_model);
     tcase_add_test(tests, a_mutated_description_never_crashes_who_reads_it);
     tcase_add_test(tests, names_and_labels_with_control_characters_are_refused);
+    tcase_add_test(tests, names_and_labels_that_are_not_utf_8_are_not_written);
     tcase_add_test(tests, ranges_of_any_kind_are_refused_or_compiled);
     tcase_add_test(tests, weights_of_any_scale_are_refused_or_compiled);
     tcase_add_test(tests, a_schedule_beyond_all_memory_is_refused_in_none);

@@ -144,6 +144,26 @@ START_TEST(an_own_table_says_in_its_header_what_it_holds)
 }
 END_TEST
 
+START_TEST(a_label_that_is_not_printable_utf_8_is_refused_with_its_line)
+{
+    static const char *const bad[] = {"sch\xf6n",
+                                      "\xc3",
+                                      "\xed\xa0\x80",
+                                      "\xc0\xafx",
+                                      "\xf5\x80\x80\x80",
+                                      "a\x1b[31m",
+                                      "a\x7f",
+                                      "a\xc2\x9b[31m"};
+    char text[128];
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        snprintf(text, sizeof text, "text\tlabel\na\tgood\nb\t%s\n", bad[i]);
+        ck_assert_fails(read_text("tsv", text), STATUS_INPUT, "data.tsv", "line 3", "UTF-8");
+    }
+    ck_assert_works(read_text("tsv", "text\tlabel\na\tsch\xc3\xb6n\nb\t\xf0\x9f\x98\x80\n"));
+    ck_assert_str_eq(data.label[0], "sch\xc3\xb6n");
+}
+END_TEST
+
 START_TEST(a_65th_label_is_refused)
 {
     char text[4096] = "text\tlabel\n";
@@ -256,6 +276,7 @@ int main(void)
     tcase_add_test(tcase, bad_rows_are_named_by_line);
     tcase_add_test(tcase, files_that_hold_no_text_are_refused);
     tcase_add_test(tcase, an_own_table_says_in_its_header_what_it_holds);
+    tcase_add_test(tcase, a_label_that_is_not_printable_utf_8_is_refused_with_its_line);
     tcase_add_test(tcase, a_65th_label_is_refused);
     tcase_add_test(tcase, classes_are_numbered_as_the_model_does);
     tcase_add_test(tcase, the_shared_files_have_the_rows_they_should);

@@ -239,6 +239,37 @@ START_TEST(empty_and_too_long_texts_are_refused_by_number)
 }
 END_TEST
 
+START_TEST(cutting_keeps_both_ends_and_shortens_the_longer_text)
+{
+    open_demo(true);
+    ck_assert_works(tokenizer_encode(tokenizer, "a b c d e f", "g h", &tokens));
+    ck_assert_uint_eq(tokens.count, 11);
+    const uint32_t cls = tokens.id[0], sep = tokens.id[10], a = tokens.id[1], b = tokens.id[2],
+                   g = tokens.id[8], h = tokens.id[9];
+    tokens_cut(&tokens, 7);
+    const uint32_t expected[7] = {cls, a, b, sep, g, h, sep};
+    const uint8_t types[7] = {0, 0, 0, 0, 1, 1, 1};
+    ck_assert_uint_eq(tokens.count, 7);
+    ck_assert_mem_eq(tokens.id, expected, sizeof expected);
+    ck_assert_mem_eq(tokens.type, types, sizeof types);
+    tokens_cut(&tokens, 7);
+    ck_assert_uint_eq(tokens.count, 7);
+}
+END_TEST
+
+START_TEST(a_single_text_is_cut_to_any_limit)
+{
+    open_demo(true);
+    for (size_t limit = 2; limit < 12; limit++) {
+        ck_assert_works(tokenizer_encode(tokenizer, "a b c d e f g h", NULL, &tokens));
+        const uint32_t end = tokens.id[tokens.count - 1];
+        tokens_cut(&tokens, limit);
+        ck_assert_uint_eq(tokens.count, limit < 10 ? limit : 10);
+        ck_assert_uint_eq(tokens.id[tokens.count - 1], end);
+    }
+}
+END_TEST
+
 START_TEST(settings_of_the_folder_are_used)
 {
     folder_write_text("tokenizer_config.json", "{\"do_lower_case\": true, \"strip_accents\": false}");
@@ -307,6 +338,8 @@ int main(void)
     tcase_add_test(tcase, any_bytes_at_all_are_a_text);
     tcase_add_test(tcase, a_text_of_nothing_but_marks_is_no_trouble);
     tcase_add_test(tcase, empty_and_too_long_texts_are_refused_by_number);
+    tcase_add_test(tcase, cutting_keeps_both_ends_and_shortens_the_longer_text);
+    tcase_add_test(tcase, a_single_text_is_cut_to_any_limit);
     tcase_add_test(tcase, settings_of_the_folder_are_used);
     tcase_add_test(tcase, line_ends_and_repeated_pieces_are_read_as_elsewhere);
     tcase_add_test(tcase, a_vocabulary_that_cannot_be_used_is_named);

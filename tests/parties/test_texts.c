@@ -1,4 +1,4 @@
-/* Lines of text, and cutting what is too long. */
+/* Lines of text. */
 #include <check.h>
 #include <stdlib.h>
 #include <string.h>
@@ -43,39 +43,6 @@ START_TEST(a_line_may_hold_a_pair_and_may_lack_its_end)
     ck_assert(!text_line_read(&line, file));
     text_line_clear(&line);
     fclose(file);
-}
-END_TEST
-
-START_TEST(cutting_keeps_both_ends_and_shortens_the_longer_text)
-{
-    struct tokens tokens = {0};
-    ck_assert_int_eq(tokenizer_encode(tokenizer, "a b c d e f", "g h", &tokens), STATUS_OK);
-    ck_assert_uint_eq(tokens.count, 11);
-    const uint32_t cls = tokens.id[0], sep = tokens.id[10], a = tokens.id[1], b = tokens.id[2], g = tokens.id[8],
-                   h = tokens.id[9];
-    tokens_cut(&tokens, 7);
-    const uint32_t expected[7] = {cls, a, b, sep, g, h, sep};
-    const uint8_t types[7] = {0, 0, 0, 0, 1, 1, 1};
-    ck_assert_uint_eq(tokens.count, 7);
-    ck_assert_mem_eq(tokens.id, expected, sizeof expected);
-    ck_assert_mem_eq(tokens.type, types, sizeof types);
-    tokens_cut(&tokens, 7);
-    ck_assert_uint_eq(tokens.count, 7);
-    tokens_clear(&tokens);
-}
-END_TEST
-
-START_TEST(a_single_text_is_cut_to_any_limit)
-{
-    struct tokens tokens = {0};
-    for (size_t limit = 2; limit < 12; limit++) {
-        ck_assert_int_eq(tokenizer_encode(tokenizer, "a b c d e f g h", NULL, &tokens), STATUS_OK);
-        const uint32_t end = tokens.id[tokens.count - 1];
-        tokens_cut(&tokens, limit);
-        ck_assert_uint_eq(tokens.count, limit < 10 ? limit : 10);
-        ck_assert_uint_eq(tokens.id[tokens.count - 1], end);
-    }
-    tokens_clear(&tokens);
 }
 END_TEST
 
@@ -172,8 +139,6 @@ int main(void)
     tcase_add_checked_fixture(tests, set_up, tear_down);
     tcase_set_timeout(tests, 60); /* whole tables are hashed, by sanitizers as well */
     tcase_add_test(tests, a_line_may_hold_a_pair_and_may_lack_its_end);
-    tcase_add_test(tests, cutting_keeps_both_ends_and_shortens_the_longer_text);
-    tcase_add_test(tests, a_single_text_is_cut_to_any_limit);
     tcase_add_test(tests, a_line_that_is_too_long_is_named);
     tcase_add_test(tests, a_line_with_a_zero_byte_is_refused_and_not_cut);
     tcase_add_test(tests, the_sample_texts_are_many_and_hold_pairs);

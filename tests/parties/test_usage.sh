@@ -16,6 +16,16 @@ for command in keygen party share offline infer eval status remove count tokeniz
     expect 2 "$command refuses a strange option" "$trefoil" $command --no-such-option
     says "trefoil $command: "
 done
+sed -e 's/\\-/-/g' -e 's/\\f[BIR]//g' "$source/doc/trefoil.1" >"$scratch/page"
+for command in $("$trefoil" --help | sed -n 's/^  \([a-z-]*\)  .*/\1/p'); do
+    expect 0 "the manual knows the options of $command" "$trefoil" "$command" --help
+    for option in $(sed -n 's/^ \{1,6\}\(-., \)\{0,1\}\(--[a-z0-9-]*\).*/\2/p' "$scratch/out"); do
+        grep -qE -- "(^|[^a-z0-9-])$option([^a-z0-9-]|\$)" "$scratch/page" || wrong "trefoil(1) has no $option"
+    done
+done
+for variable in $(sed -n 's/.*getenv("\([A-Z_]*\)").*/\1/p' "$source"/*/*.c); do
+    grep -q "^\.B $variable\$" "$scratch/page" || wrong "trefoil(1) has no $variable"
+done
 expect 2 "no command is a wrong use" "$trefoil"
 expect 2 "a strange command is a wrong use" "$trefoil" frobnicate
 says 'there is no command "frobnicate"'
