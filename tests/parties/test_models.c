@@ -1,6 +1,7 @@
 /* Models at three parties in one process: shared, loaded, named, missing at one, removed. */
 #include <math.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -144,14 +145,19 @@ START_TEST(the_tune_of_bundles_is_known_before_their_schedule_is_used)
 END_TEST
 
 /* Another upload of the same model, as a text. */
-static char *another_upload(unsigned char other[MODEL_ID_BYTES])
+static char *upload_called(const char *name, unsigned char other[MODEL_ID_BYTES])
 {
     char *text = NULL;
-    description.nonce[0] ^= 1;
-    strcpy(description.name, "half");
+    description.nonce[0]++;
+    snprintf(description.name, sizeof description.name, "%s", name);
     ck_ok(description_id(&description, other));
     ck_ok(description_write(&description, &text));
     return text;
+}
+
+static char *another_upload(unsigned char other[MODEL_ID_BYTES])
+{
+    return upload_called("half", other);
 }
 
 START_TEST(a_share_that_is_interrupted_leaves_nothing_behind)
@@ -231,6 +237,44 @@ START_TEST(parties_without_a_model_in_common_are_told_what_each_holds)
 }
 END_TEST
 
+static void expect_found(const char *name, const unsigned char wanted[MODEL_ID_BYTES])
+{
+    struct description found;
+    unsigned char which[MODEL_ID_BYTES];
+    ck_ok(client_find(owner, name, &found, which));
+    description_clear(&found);
+    ck_assert_msg(memcmp(which, wanted, sizeof which) == 0, "\"%s\" is found to be another model", name);
+    ck_ok(client_describe(owner, name, &found, which));
+    description_clear(&found);
+    ck_assert_mem_eq(which, wanted, sizeof which);
+}
+
+START_TEST(a_name_that_begins_the_id_of_a_newer_model_is_a_name)
+{
+    for (int digits = 1; digits <= 12; digits += 11) {
+        unsigned char newer[MODEL_ID_BYTES], older[MODEL_ID_BYTES];
+        char hex[2 * MODEL_ID_BYTES + 1], name[13];
+        char *newer_text = another_upload(newer);
+        sodium_bin2hex(hex, sizeof hex, newer, sizeof newer);
+        snprintf(name, sizeof name, "%.*s", digits, hex);
+        char *older_text = upload_called(name, older);
+        for (int party = 0; party < 3; party++) {
+            leave_remains(party, older, older_text);
+            leave_remains(party, newer, newer_text);
+        }
+        free(newer_text);
+        free(older_text);
+        expect_found(name, digits < 12 ? older : newer);
+        expect_found(hex, newer);
+        hex[12] = 0;
+        expect_found(hex, newer);
+        hex[11] = 0;
+        struct description found;
+        ck_assert_int_eq(client_find(owner, hex, &found, newer), STATUS_INPUT);
+    }
+}
+END_TEST
+
 int main(void)
 {
     if (sodium_init() < 0)
@@ -246,6 +290,7 @@ int main(void)
     tcase_add_test(tcase, a_share_that_is_interrupted_leaves_nothing_behind);
     tcase_add_test(tcase, a_model_that_one_party_lacks_is_passed_over_and_can_be_removed);
     tcase_add_test(tcase, parties_without_a_model_in_common_are_told_what_each_holds);
+    tcase_add_test(tcase, a_name_that_begins_the_id_of_a_newer_model_is_a_name);
     suite_add_tcase(suite, tcase);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_ENV);
