@@ -36,6 +36,20 @@ static void model_free(struct store_model **model)
     *model = NULL;
 }
 
+enum status store_model_check(struct store *store, MDB_txn *txn, const unsigned char id[STORE_HASH_BYTES])
+{
+    struct store_record record;
+    bool found;
+    const enum status status =
+        store_record_get(store, txn, store->models, id, STORE_HASH_BYTES, &record, &found);
+    if (status || (found && record.state == STORE_READY))
+        return status;
+    return status_fail(
+        STATUS_STATE,
+        "its model is not in the store %s, or was removed meanwhile: no bundles are dealt for it",
+        store->path);
+}
+
 /* Calls each for every model; the callback must not write. */
 static enum status models_each(struct store *store, MDB_txn *txn,
                                void (*each)(void *, const unsigned char *, const struct store_record *),

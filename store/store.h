@@ -99,8 +99,8 @@ STATUS_MUST_USE enum status store_next_serial(struct store *store,
                                               uint64_t *serial);
 
 /* Starts filling: the key is on the disk, the serial is seen. STATUS_STATE if the serial is not above every
- * one seen (two threads that asked for the next serial at once: one of them asks again). The first serial
- * is 1. */
+ * one seen (two threads that asked for the next serial at once: one of them asks again), or if the store has
+ * no such model, ready and not removed. The first serial is 1. */
 STATUS_MUST_USE enum status store_bundle_create(struct store *store, const struct store_name *name,
                                                 struct store_bundle **out);
 /* Appends one item (number item, any order, each once, from 0 bytes up). data is copied and may be reused.
@@ -114,7 +114,7 @@ STATUS_MUST_USE enum status store_bundle_put(struct store_bundle *bundle, uint32
 STATUS_MUST_USE enum status store_bundle_put_owned(struct store_bundle *bundle, uint32_t item, void *data,
                                                    size_t bytes, void (*release)(void *data, size_t bytes));
 /* Writes and syncs everything, then marks the bundle ready, in this order; digest: what the parties will
- * compare at take. STATUS_STATE if it was burnt while it was being filled. */
+ * compare at take. STATUS_STATE if it was burnt while it was being filled, or its model was removed. */
 STATUS_MUST_USE enum status store_bundle_ready(struct store_bundle *bundle,
                                                const unsigned char digest[STORE_HASH_BYTES]);
 
