@@ -166,7 +166,7 @@ STATUS_MUST_USE enum status store_bundle_drop(struct store *store,
 /* ---- shared weights and what belongs to a model: sealed under a key of the model, kept until removed ----
  */
 struct store_model;
-/* STATUS_STATE if the store has the model already, or it is being uploaded. */
+/* STATUS_STATE if the store has the model already, or it is being uploaded, or one of this id was ever removed. */
 STATUS_MUST_USE enum status store_model_create(struct store *store,
                                                const unsigned char model[STORE_HASH_BYTES],
                                                struct store_model **out);
@@ -185,8 +185,9 @@ STATUS_MUST_USE enum status store_model_get(struct store_model *model, uint32_t 
                                             size_t bytes);
 /* A model that was never made ready is deleted. Takes NULL, leaves NULL. */
 void store_model_close(struct store_model **model);
-/* Deletes the model, destroys its key, and burns its bundles; the marks of its schedules stay. STATUS_INPUT
- * if the store has no such model. Handles still open on it can read no more. */
+/* Deletes the model, destroys its key, and burns its bundles; the marks of its schedules stay, and so does a
+ * note of its id, which no other model can have here any more: an id says nothing of weights, and bundles were
+ * dealt for these. STATUS_INPUT if the store has no such model. Handles still open on it can read no more. */
 STATUS_MUST_USE enum status store_model_remove(struct store *store,
                                                const unsigned char model[STORE_HASH_BYTES]);
 

@@ -37,6 +37,18 @@ START_TEST(a_removed_model_is_gone_at_every_party)
 }
 END_TEST
 
+START_TEST(a_removed_model_is_not_shared_again_under_its_id)
+{
+    unsigned char again[MODEL_ID_BYTES];
+    ck_ok(client_remove(owner, id));
+    ck_assert_int_eq(client_share(owner, &description, &folded, NULL, NULL, again), STATUS_STATE);
+    ck_assert_ptr_nonnull(strstr(status_message(), "was removed from"));
+    description.nonce[0]++;
+    ck_ok(client_share(owner, &description, &folded, NULL, NULL, again));
+    ck_assert_mem_ne(again, id, sizeof again);
+}
+END_TEST
+
 START_TEST(a_removed_model_leaves_the_memory_with_its_last_user)
 {
     const struct party_model *used = NULL;
@@ -284,6 +296,7 @@ int main(void)
     tcase_set_timeout(tcase, 300);
     tcase_add_checked_fixture(tcase, services_start, services_stop);
     tcase_add_test(tcase, a_removed_model_is_gone_at_every_party);
+    tcase_add_test(tcase, a_removed_model_is_not_shared_again_under_its_id);
     tcase_add_test(tcase, a_removed_model_leaves_the_memory_with_its_last_user);
     tcase_add_test(tcase, nobody_waits_while_a_model_is_loaded_but_who_wants_it);
     tcase_add_test(tcase, the_tune_of_bundles_is_known_before_their_schedule_is_used);

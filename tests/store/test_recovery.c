@@ -509,6 +509,71 @@ START_TEST(bundles_are_dealt_for_a_model_that_is_ready_and_for_no_other)
 }
 END_TEST
 
+static void expect_no_return(struct store *store)
+{
+    struct store_model *model;
+    ck_fails(store_model_create(store, test_model, &model), STATUS_STATE);
+    ck_assert_ptr_nonnull(strstr(status_message(), "was removed from"));
+    ck_assert_uint_eq(test_count_files(test_path("s/keys")), 1); /* of the other one */
+    expect_model(store, other_model);
+}
+
+START_TEST(a_removed_model_never_comes_back)
+{
+    const char *path = test_path("s");
+    struct store *store = test_open_bare(path);
+    upload(store, test_model, true);
+    upload(store, other_model, true);
+    ck_ok(store_model_remove(store, test_model));
+    expect_no_return(store);
+    store_close(&store);
+    store = test_open_bare(path);
+    expect_no_return(store);
+    store_close(&store);
+    crash(path, nothing);
+    store = test_open_bare(path);
+    expect_no_return(store);
+    store_close(&store);
+}
+END_TEST
+
+START_TEST(a_store_without_a_table_of_removed_models_is_given_one)
+{
+    const char *path = test_path("s");
+    MDB_txn *txn;
+    prepare(path);
+    struct store *store = test_open(path);
+    ck_ok(store_write_begin(store, STORE_CLEAN, 0, &txn));
+    ck_assert(!mdb_drop(txn, store->removed, 1));
+    ck_ok(store_write_commit(store, txn));
+    store_close(&store);
+    expect_said(path, "as it was closed; ready bundles: 2; models: 1");
+    store = test_open_bare(path);
+    upload(store, other_model, true);
+    ck_ok(store_model_remove(store, test_model));
+    expect_no_return(store);
+    store_close(&store);
+}
+END_TEST
+
+/* As older versions could leave them. */
+START_TEST(bundles_whose_model_is_gone_go_when_the_store_is_opened)
+{
+    const char *path = test_path("s");
+    MDB_val model = {STORE_HASH_BYTES, (void *)test_model};
+    MDB_txn *txn;
+    prepare(path);
+    struct store *store = test_open_bare(path);
+    ck_ok(store_write_begin(store, STORE_CLEAN, 0, &txn));
+    ck_assert(!mdb_del(txn, store->models, &model, NULL));
+    ck_ok(store_write_commit(store, txn));
+    store_close(&store);
+    expect_said(path, "ready bundles burnt: 2, because their models are gone");
+    expect_said(path, "as it was closed; ready bundles: 0; models: 0");
+    ck_assert_uint_eq(test_count_files(test_path("s/keys")), 0);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("store recovery");
@@ -535,6 +600,9 @@ int main(void)
     tcase_add_test(test, models_are_listed_newest_last_and_removed);
     tcase_add_test(test, removing_a_model_burns_its_bundles_and_keeps_its_marks);
     tcase_add_test(test, bundles_are_dealt_for_a_model_that_is_ready_and_for_no_other);
+    tcase_add_test(test, a_removed_model_never_comes_back);
+    tcase_add_test(test, a_store_without_a_table_of_removed_models_is_given_one);
+    tcase_add_test(test, bundles_whose_model_is_gone_go_when_the_store_is_opened);
     suite_add_tcase(suite, test);
     return test_run(suite);
 }
