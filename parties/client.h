@@ -21,6 +21,11 @@ void client_close(struct client **client);
 STATUS_MUST_USE enum status client_describe(struct client *client, const char *model, struct description *out,
                                             unsigned char id[MODEL_ID_BYTES]);
 
+/* The same, for a client with this public folder (NULL: none): where no model is named it is the one that the folder was exported
+ * for, and no newer one of whatever name; any, where the folder does not say. STATUS_FOREIGN if not all hold that one. */
+STATUS_MUST_USE enum status client_describe_for(struct client *client, const char *folder, const char *model,
+                                                struct description *out, unsigned char id[MODEL_ID_BYTES]);
+
 /* One private inference. */
 struct inference {
     /* in */
