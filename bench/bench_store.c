@@ -91,6 +91,15 @@ static double get(struct store_bundle *bundle, unsigned char *data)
     return clock_seconds() - start;
 }
 
+/* What bundles belong to. */
+static void share(struct store *store)
+{
+    struct store_model *shared;
+    must(store_model_create(store, model, &shared));
+    must(store_model_ready(shared));
+    store_model_close(&shared);
+}
+
 struct background {
     struct store *store;
     const unsigned char *data;
@@ -105,6 +114,7 @@ static void *fill_beside(void *context)
     for (uint64_t serial = 1; !atomic_load(&background->stop); serial++) {
         struct store_name name = {.serial = serial};
         struct store_bundle *bundle;
+        memcpy(name.model, model, sizeof model);
         must(store_bundle_create(background->store, &name, &bundle));
         for (uint32_t item = 0; item < 20 && !atomic_load(&background->stop); item++)
             must(store_bundle_put(bundle, item, background->data, 3932160));
@@ -183,6 +193,7 @@ int main(int count, char **arguments)
         return 1;
     memset(data, 7, largest);
     must(store_open(&store, &options));
+    share(store);
     bench_seal(data);
     bench_bundles(store, data, bundles);
     bench_takes(store, "alone", bundles + 1);

@@ -81,7 +81,7 @@ enum status distill_checkpoint_write(const char *folder, struct distill_position
     next.generation++;
     slot_path(path, folder, (unsigned)(next.generation % SLOTS));
     crypto_generichash_init(&sink.hash, NULL, 0, crypto_generichash_BYTES);
-    sink.status = files_new_open(&sink.file, path);
+    sink.status = files_new_open_secret(&sink.file, path);
     put_all(&sink, &next, fingerprint, weights, adamw);
     if (sink.status == STATUS_OK)
         sink.status = files_new_sync(&sink.file);

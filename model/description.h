@@ -10,8 +10,6 @@
 #include "layers/shape.h"
 #include "model/embeddings.h"
 
-#define MODEL_ID_BYTES 32
-
 struct description {
     struct model_config config;
     struct range *range; /* by ranged tensor */

@@ -13,6 +13,7 @@
 #include "model/vocabulary.h"
 
 #define TABLES 3
+#define ID_FILE "trefoil_model_id"
 
 struct table {
     const char *name;
@@ -181,10 +182,14 @@ static enum model_precision precision_of(const struct model *model)
     return half ? MODEL_F16 : MODEL_F32;
 }
 
-enum status model_write_embeddings(const struct model *model, const char *folder, const char *from)
+enum status model_write_embeddings(const struct model *model, const char *folder, const char *from,
+                                   const char *id)
 {
-    enum { WEIGHTS, VOCABULARY, TOKENIZER, CONFIG, FILES };
-    struct files_new file[FILES] = {FILES_NEW_NONE, FILES_NEW_NONE, FILES_NEW_NONE, FILES_NEW_NONE};
+    enum { WEIGHTS, VOCABULARY, TOKENIZER, ID, CONFIG, FILES };
+    struct files_new file[FILES] = {FILES_NEW_NONE, FILES_NEW_NONE, FILES_NEW_NONE, FILES_NEW_NONE,
+                                    FILES_NEW_NONE};
+    char line[MODEL_ID_TEXT_BYTES + 1];
+    snprintf(line, sizeof line, "%s\n", id);
     struct model tables = *model;
     const enum model_precision precision = precision_of(model);
     char *config = model_config_format(&model->config, true, precision);
@@ -200,6 +205,8 @@ enum status model_write_embeddings(const struct model *model, const char *folder
     if (!status && copies_tokenizer)
         status = write_copy(&file[TOKENIZER], folder, "tokenizer_config.json", from);
     if (!status)
+        status = write_text(&file[ID], folder, ID_FILE, line);
+    if (!status)
         status = write_text(&file[CONFIG], folder, "config.json", config);
     for (int i = 0; !status && i < FILES; i++)
         if (i != TOKENIZER || copies_tokenizer)
@@ -209,6 +216,31 @@ enum status model_write_embeddings(const struct model *model, const char *folder
     for (int i = 0; i < FILES; i++)
         files_new_discard(&file[i]);
     free(config);
+    return status;
+}
+
+enum status model_read_id(char id[MODEL_ID_TEXT_BYTES], const char *folder)
+{
+    char path[FILES_PATH_BYTES], *text = NULL;
+    size_t size;
+    id[0] = 0;
+    enum status status = files_join(path, folder, ID_FILE);
+    if (status || !files_exist(path))
+        return status;
+    status = files_read(&text, &size, path, MODEL_ID_TEXT_BYTES);
+    if (status)
+        return status;
+    text[strcspn(text, "\n")] = 0;
+    if (strlen(text) == MODEL_ID_TEXT_BYTES - 1 &&
+        strspn(text, "0123456789abcdef") == MODEL_ID_TEXT_BYTES - 1)
+        memcpy(id, text, MODEL_ID_TEXT_BYTES);
+    else
+        status =
+            status_fail(STATUS_INPUT,
+                        "%s: this is no id of a model; take the folder anew that `trefoil share --export` "
+                        "wrote",
+                        path);
+    free(text);
     return status;
 }
 

@@ -136,7 +136,7 @@ enum status files_make_folder(const char *path)
     return files_fail(path, "make the folder");
 }
 
-enum status files_new_open(struct files_new *out, const char *path)
+static enum status new_open(struct files_new *out, const char *path, mode_t mode)
 {
     *out = FILES_NEW_NONE;
     int a = snprintf(out->path, sizeof out->path, "%s", path);
@@ -147,13 +147,23 @@ enum status files_new_open(struct files_new *out, const char *path)
     }
     /* What a killed writer left under the temporary name is removed, not followed: it might be a link. */
     unlink(out->temporary);
-    out->file = open(out->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    out->file = open(out->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
     if (out->file < 0) {
         enum status status = files_fail(out->temporary, "create");
         *out = FILES_NEW_NONE;
         return status;
     }
     return STATUS_OK;
+}
+
+enum status files_new_open(struct files_new *out, const char *path)
+{
+    return new_open(out, path, 0666);
+}
+
+enum status files_new_open_secret(struct files_new *out, const char *path)
+{
+    return new_open(out, path, 0600);
 }
 
 enum status files_new_write(struct files_new *out, const void *bytes, size_t size)

@@ -51,6 +51,8 @@ struct files_new {
 #define FILES_NEW_NONE ((struct files_new){.file = -1})
 
 STATUS_MUST_USE enum status files_new_open(struct files_new *out, const char *path);
+/* The same for a file with secrets, such as weights: nobody but its user may read it, whatever the umask says. */
+STATUS_MUST_USE enum status files_new_open_secret(struct files_new *out, const char *path);
 STATUS_MUST_USE enum status files_new_write(struct files_new *out, const void *bytes, size_t size);
 STATUS_MUST_USE enum status files_new_sync(struct files_new *out);
 STATUS_MUST_USE enum status files_new_rename(struct files_new *out);

@@ -78,7 +78,7 @@ static enum status open_all(struct files_new file[FILES], const char *folder, bo
             continue;
         status = files_join(path, folder, names[i]);
         if (!status)
-            status = files_new_open(&file[i], path);
+            status = i == WEIGHTS ? files_new_open_secret(&file[i], path) : files_new_open(&file[i], path);
     }
     return status;
 }

@@ -95,7 +95,7 @@ enum status classifier_open(struct classifier *out, const char *config, const ch
     if (!status)
         status = client_open(&out->client, &out->config, NULL);
     if (!status)
-        status = client_describe(out->client, name, &out->description, out->id);
+        status = client_describe_for(out->client, folder, name, &out->description, out->id);
     if (!status)
         status = check_folder(out, folder);
     if (!status)

@@ -34,7 +34,8 @@ struct answer {
 };
 
 /* config: path. folder: the client's part of the model, NULL for the one the configuration names. name: which
- * of the models at the parties (id, prefix of it or name), NULL for the one shared last. */
+ * of the models at the parties (as in client_describe), NULL for the one that the folder was exported for, or
+ * where it does not say the one shared last. */
 STATUS_MUST_USE enum status classifier_open(struct classifier *out, const char *config, const char *folder,
                                             const char *name);
 void classifier_close(struct classifier *classifier);

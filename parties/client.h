@@ -15,11 +15,16 @@ struct client;
 STATUS_MUST_USE enum status client_open(struct client **out, const struct config *config, void *context);
 void client_close(struct client **client);
 
-/* The public description of a model: by id in hexadecimal or a prefix of it, by name, or (NULL) any; of several the one shared
- * last that P1 and P2, and P0 if it answers, all hold. STATUS_INPUT if a party holds none; STATUS_FOREIGN if no one model is at
- * all: says what each holds. */
+/* The public description of a model: by id in hexadecimal or at least 12 digits of its beginning, by name, or (NULL) any; of
+ * several the one shared last that P1 and P2, and P0 if it answers, all hold. STATUS_INPUT if a party holds none;
+ * STATUS_FOREIGN if no one model is at all: says what each holds. */
 STATUS_MUST_USE enum status client_describe(struct client *client, const char *model, struct description *out,
                                             unsigned char id[MODEL_ID_BYTES]);
+
+/* The same, for a client with this public folder (NULL: none): where no model is named it is the one that the folder was exported
+ * for, and no newer one of whatever name; any, where the folder does not say. STATUS_FOREIGN if not all hold that one. */
+STATUS_MUST_USE enum status client_describe_for(struct client *client, const char *folder, const char *model,
+                                                struct description *out, unsigned char id[MODEL_ID_BYTES]);
 
 /* One private inference. */
 struct inference {

@@ -183,6 +183,24 @@ enum status client_describe(struct client *c, const char *model, struct descript
     return status;
 }
 
+enum status client_describe_for(struct client *c, const char *folder, const char *model,
+                                struct description *out, unsigned char id[MODEL_ID_BYTES])
+{
+    char own[MODEL_ID_TEXT_BYTES] = "", why[512];
+    memset(out, 0, sizeof *out);
+    enum status status = folder && !model ? model_read_id(own, folder) : STATUS_OK;
+    if (status == STATUS_OK)
+        status = client_describe(c, own[0] ? own : model, out, id);
+    if (!own[0] || (status != STATUS_INPUT && status != STATUS_FOREIGN))
+        return status;
+    status_copy(why, sizeof why);
+    return status_fail(
+        STATUS_FOREIGN,
+        "%s was exported for the model %.12s, which not all parties hold (%s): if it was removed or "
+        "shared again, take the folder that its owner exported then, or choose a model with --name",
+        folder, own, why);
+}
+
 /* ---- remove ---- */
 
 /* The newest that all hold; if there is none, the newest that any holds: P1's, P2's, P0's. */

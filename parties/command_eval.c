@@ -21,7 +21,7 @@ static const struct argp_option options[] = {
     {"task", 't', "TASK", 0, "The task: sst-2, cola, mrpc, rte, sts-b, qnli, mnli, qqp, imdb or tsv", 0},
     {"data", 'D', "FILE", 0, "Its file, as GLUE ships it; for tsv a table of your own", 0},
     {"model", 'm', "FOLDER", 0, "The whole model (or the configuration's model)", 0},
-    {"name", 'n', "NAME", 0, "Name or id of the shared model (the one shared last)", 0},
+    {"name", 'n', "NAME", 0, "Name or id of the shared model (the folder's, or the one shared last)", 0},
     {"float", 'F', NULL, 0, "Only the clear model, a student or any other: no parties are needed", 0},
     {"limit", 'l', "N", 0, "Only the first N examples", 0},
     {"batch", 'b', "N", 0, "Sequences of one inference (1)", 0},

@@ -29,7 +29,7 @@ static const struct argp_option options[] = {
     {"file", 'f', "FILE", 0, "Classify each line of a file; a tab parts the texts of a pair", 0},
     {"in-flight", 'i', "N", 0, "Lines of a file at a time (1); more are faster behind slow lines", 0},
     {"model", 'm', "FOLDER", 0, "The client's part of the model (or the configuration's model)", 0},
-    {"name", 'n', "NAME", 0, "Name or id of the shared model (the one shared last)", 0},
+    {"name", 'n', "NAME", 0, "Name or id of the shared model (the folder's, or the one shared last)", 0},
     {"clear", 'C', NULL, 0, "Also run the clear model, for comparison; FOLDER must be a whole model", 0},
     {"json", 'j', NULL, 0, "Print a JSON object a text", 0},
     {0},
@@ -163,18 +163,22 @@ static void print_answer(const struct session *session, const char *text, const 
 /* What to do when the bundles of a bucket are spent: a client may not deal them itself. */
 static enum status explain_empty(const struct session *session, uint32_t bucket)
 {
-    if (session->classifier.config.role == NET_ROLE_CLIENT)
-        return status_fail(
-            STATUS_EMPTY,
-            "no bundle of %u tokens or more is left; ask an operator of the parties for more (trefoil offline "
-            "--bucket %u --bundles 10)",
-            bucket, bucket);
-    char path[COMMAND_QUOTED];
+    const struct arguments *arguments = session->arguments;
+    char path[COMMAND_QUOTED], name[32] = "", id[MODEL_ID_TEXT_BYTES];
+    const bool client = session->classifier.config.role == NET_ROLE_CLIENT;
+    if (client || arguments->name || arguments->model) /* perhaps not the one that offline would deal for */
+        snprintf(name, sizeof name, " --name %.12s",
+                 sodium_bin2hex(id, sizeof id, session->classifier.id, sizeof session->classifier.id));
+    if (client)
+        return status_fail(STATUS_EMPTY,
+                           "no bundle of %u tokens or more is left; ask an operator of the parties for more "
+                           "(trefoil offline --bucket %u --bundles 10%s)",
+                           bucket, bucket, name);
     return status_fail(
         STATUS_EMPTY,
         "no bundle of %u tokens or more is left; deal more with: trefoil offline --config %s --bucket %u "
-        "--bundles 10",
-        bucket, command_quote(path, session->arguments->place.path), bucket);
+        "--bundles 10%s",
+        bucket, command_quote(path, arguments->place.path), bucket, name);
 }
 
 struct result {

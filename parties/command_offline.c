@@ -18,7 +18,7 @@ static const struct argp_option options[] = {
     {"bundles", 'n', "N", 0, "How many bundles to deal (1); each serves one inference", 0},
     {"bucket", 's', "TOKENS", 0, "The padded length they are for", 0},
     {"batch", 'b', "N", 0, "The sequences of one inference (1)", 0},
-    {"name", 'm', "NAME", 0, "Name or id of the shared model (the one shared last)", 0},
+    {"name", 'm', "NAME", 0, "Name or id of the shared model (the folder's, or the one shared last)", 0},
     {"model", 0, NULL, OPTION_ALIAS | OPTION_HIDDEN, NULL, 0},
     {"json", 'j', NULL, 0, "Print a JSON object", 0},
     {0},
@@ -94,7 +94,7 @@ static enum status deal(struct client *client, const struct config *config, cons
     struct description description;
     unsigned char id[MODEL_ID_BYTES];
     struct progress progress;
-    enum status status = client_describe(client, arguments->name, &description, id);
+    enum status status = client_describe_for(client, config->model, arguments->name, &description, id);
     if (status)
         return status;
     struct deal_request request = {.model = id,

@@ -95,17 +95,16 @@ static enum status choose_name(struct arguments *arguments)
                   : STATUS_OK;
 }
 
-static enum status share(struct client *client, const struct calibrated *model)
+static enum status share(struct client *client, const struct calibrated *model, char hex[MODEL_ID_TEXT_BYTES])
 {
     unsigned char id[MODEL_ID_BYTES];
-    char hex[2 * MODEL_ID_BYTES + 1];
     struct progress progress;
     progress_start(&progress, "sharing");
     enum status status =
         client_share(client, &model->description, &model->folded, progress_update, &progress, id);
     progress_end(&progress);
     if (!status)
-        printf("%s %s\n", sodium_bin2hex(hex, sizeof hex, id, sizeof id), model->description.name);
+        printf("%s %s\n", sodium_bin2hex(hex, MODEL_ID_TEXT_BYTES, id, sizeof id), model->description.name);
     return status;
 }
 
@@ -124,9 +123,10 @@ static enum status check_export(const struct arguments *arguments)
     return status ? status : files_make_folder(arguments->export);
 }
 
-static enum status write_public(const struct calibrated *model, const struct arguments *arguments)
+static enum status write_public(const struct calibrated *model, const struct arguments *arguments,
+                                const char *id)
 {
-    enum status status = model_write_embeddings(&model->model, arguments->export, arguments->model);
+    enum status status = model_write_embeddings(&model->model, arguments->export, arguments->model, id);
     return status ? status_prefix(status, "the model is shared, but its public part was not written: ")
                   : STATUS_OK;
 }
@@ -137,6 +137,7 @@ int command_share(int argc, char **argv)
     struct config config;
     struct calibrated model = {0};
     struct client *client = NULL;
+    char id[MODEL_ID_TEXT_BYTES];
     command_parse(&argp, argc, argv, &arguments);
     enum status status = config_load_caller(&config, arguments.place.path);
     if (status)
@@ -151,9 +152,9 @@ int command_share(int argc, char **argv)
     if (!status)
         status = client_open(&client, &config, NULL);
     if (!status)
-        status = share(client, &model);
+        status = share(client, &model, id);
     if (!status && arguments.export)
-        status = write_public(&model, &arguments);
+        status = write_public(&model, &arguments, id);
     client_close(&client);
     calibrated_clear(&model);
     config_unload(&config);

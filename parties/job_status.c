@@ -9,30 +9,62 @@
 
 struct listing {
     struct job *job;
-    json_t *array; /* newest last */
+    const char *wanted; /* id, digits it begins with, or name; NULL: any */
+    json_t *array;      /* newest last */
     unsigned char newest[MODEL_ID_BYTES];
     bool any;
 };
 
 /* ---- describe ---- */
 
-static void match_model(void *context, const unsigned char id[STORE_HASH_BYTES])
+#define ID_DIGITS_LEAST 12 /* as many of an id as status and messages print */
+
+static bool begins_as_an_id(const char *text)
+{
+    return strspn(text, "0123456789abcdef") >= ID_DIGITS_LEAST;
+}
+
+static void add_model(struct listing *l, const unsigned char id[STORE_HASH_BYTES])
+{
+    memcpy(l->newest, id, sizeof l->newest);
+    l->any = true;
+    json_array_append_new(l->array, message_hex_new(id, MODEL_ID_BYTES));
+}
+
+static void match_any(void *context, const unsigned char id[STORE_HASH_BYTES])
+{
+    add_model(context, id);
+}
+
+static void match_id(void *context, const unsigned char id[STORE_HASH_BYTES])
 {
     struct listing *l = context;
-    const char *wanted = json_string_value(json_object_get(l->job->request, "model"));
     json_t *hex = message_hex_new(id, MODEL_ID_BYTES);
-    bool match = !wanted || (*wanted && hex && strncmp(json_string_value(hex), wanted, strlen(wanted)) == 0);
-    struct description d;
-    if (!match && models_describe(l->job->service->store, id, &d) == STATUS_OK) {
-        match = strcmp(d.name, wanted) == 0;
-        description_clear(&d);
-    }
-    if (match) {
-        memcpy(l->newest, id, sizeof l->newest);
-        l->any = true;
-        json_array_append(l->array, hex);
-    }
+    if (hex && strncmp(json_string_value(hex), l->wanted, strlen(l->wanted)) == 0)
+        add_model(l, id);
     json_decref(hex);
+}
+
+static void match_name(void *context, const unsigned char id[STORE_HASH_BYTES])
+{
+    struct listing *l = context;
+    struct description d;
+    if (models_describe(l->job->service->store, id, &d) != STATUS_OK)
+        return;
+    if (strcmp(d.name, l->wanted) == 0)
+        add_model(l, id);
+    description_clear(&d);
+}
+
+/* A few digits are a name: they may be one, and begin ids of other models by chance. Enough of them to tell ids apart are an id
+ * before they are a name, so that no name stands before an id that was read off. */
+static enum status match_models(struct listing *l)
+{
+    struct store *store = l->job->service->store;
+    if (!l->wanted)
+        return store_model_list(store, match_any, l);
+    enum status status = begins_as_an_id(l->wanted) ? store_model_list(store, match_id, l) : STATUS_OK;
+    return status == STATUS_OK && !l->any ? store_model_list(store, match_name, l) : status;
 }
 
 static enum status send_description(struct listing *l)
@@ -54,9 +86,9 @@ static enum status send_description(struct listing *l)
 /* The description of the newest that is meant, and the ids of all that are: another party may lack that one. */
 enum status job_describe(struct job *job)
 {
-    struct listing l = {.job = job, .array = json_array()};
     const char *wanted = json_string_value(json_object_get(job->request, "model"));
-    enum status status = store_model_list(job->service->store, match_model, &l);
+    struct listing l = {.job = job, .wanted = wanted, .array = json_array()};
+    enum status status = match_models(&l);
     if (status == STATUS_OK && !l.any)
         status = status_fail(STATUS_INPUT, wanted ? "%s holds no model \"%.80s\": see trefoil status"
                                                   : "%s holds no model%s: share one with trefoil share",

@@ -59,7 +59,7 @@ struct trefoil_answer {
 
 /* config: a configuration file, see trefoil.conf(5). folder: vocabulary and embedding tables of the model,
  * NULL for the one the configuration names. name: name or id of the model at the parties, NULL for the one
- * shared last. */
+ * that the folder was exported for, or where it does not say the one shared last. */
 int trefoil_open(struct trefoil **out, const char *config, const char *folder, const char *name);
 /* Takes NULL, leaves NULL. */
 void trefoil_close(struct trefoil **trefoil);

@@ -21,6 +21,11 @@ void store_bundle_sweep(struct store *store, const unsigned char line[STORE_LINE
 STATUS_MUST_USE enum status store_burn_model(struct store *store,
                                              const unsigned char model[STORE_HASH_BYTES]);
 
+/* STATUS_STATE unless the model is whole here and not removed, as this transaction sees it: no bundle of another one may come to
+ * be. */
+STATUS_MUST_USE enum status store_model_check(struct store *store, MDB_txn *txn,
+                                              const unsigned char model[STORE_HASH_BYTES]);
+
 /* Calls each(context, record key, record) for the bundles of a line, or of all lines if line is NULL, in
  * rising order of their keys, until it returns false. */
 STATUS_MUST_USE enum status store_bundle_each(struct store *store, MDB_txn *txn, const unsigned char line[],

@@ -57,7 +57,9 @@ static enum status enter(struct store_bundle *bundle)
     enum status status = store_write_begin(store, STORE_FILL, 0, &txn);
     if (status)
         return status;
-    status = check_serial(store, txn, bundle, &mark);
+    status = store_model_check(store, txn, bundle->name.model);
+    if (!status)
+        status = check_serial(store, txn, bundle, &mark);
     if (!status) {
         mark.seen = bundle->name.serial;
         mark.bucket = bundle->name.bucket;
@@ -118,7 +120,9 @@ static enum status mark_ready(struct store_bundle *bundle, MDB_txn *txn, struct 
     struct store *store = content->store;
     struct store_mark mark;
     bool found;
-    enum status status = store_mark_get(store, txn, content->where, &mark);
+    enum status status = store_model_check(store, txn, bundle->name.model);
+    if (!status)
+        status = store_mark_get(store, txn, content->where, &mark);
     if (!status)
         status = store_record_get(store, txn, content->table, content->where, content->where_bytes, record,
                                   &found);

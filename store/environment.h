@@ -30,7 +30,7 @@ struct store {
     MDB_env *env;
     int file;          /* LMDB's own descriptor of data.mdb, not ours to close */
     struct stat found; /* data.mdb as it was before anything was written to it */
-    MDB_dbi about, marks, bundles, items, models;
+    MDB_dbi about, marks, bundles, items, models, removed;
     uint64_t page_bytes, map_pages;
     uint64_t generation; /* random; another one whenever it is burnt at opening */
     void (*say)(void *context, const char *line);

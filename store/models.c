@@ -36,6 +36,20 @@ static void model_free(struct store_model **model)
     *model = NULL;
 }
 
+enum status store_model_check(struct store *store, MDB_txn *txn, const unsigned char id[STORE_HASH_BYTES])
+{
+    struct store_record record;
+    bool found;
+    const enum status status =
+        store_record_get(store, txn, store->models, id, STORE_HASH_BYTES, &record, &found);
+    if (status || (found && record.state == STORE_READY))
+        return status;
+    return status_fail(
+        STATUS_STATE,
+        "its model is not in the store %s, or was removed meanwhile: no bundles are dealt for it",
+        store->path);
+}
+
 /* Calls each for every model; the callback must not write. */
 static enum status models_each(struct store *store, MDB_txn *txn,
                                void (*each)(void *, const unsigned char *, const struct store_record *),
@@ -72,6 +86,28 @@ static void highest_order(void *context, const unsigned char *id, const struct s
         *highest = record->order;
 }
 
+/* A removed model never comes back: bundles may be left that were dealt for its weights, and its id says nothing of these. */
+static enum status check_removed(struct store *store, MDB_txn *txn, const unsigned char id[STORE_HASH_BYTES])
+{
+    MDB_val key = {STORE_HASH_BYTES, (void *)id}, value;
+    const int code = mdb_get(txn, store->removed, &key, &value);
+    if (code == MDB_NOTFOUND)
+        return STATUS_OK;
+    if (code)
+        return store_env_fail(store, code, "cannot look for removed models");
+    return status_fail(
+        STATUS_STATE, "a model of this id was removed from %s: share it anew (trefoil share), under a new id",
+        store->path);
+}
+
+static enum status put_removed(struct store *store, MDB_txn *txn, const unsigned char id[STORE_HASH_BYTES])
+{
+    unsigned char one = 1;
+    MDB_val key = {STORE_HASH_BYTES, (void *)id}, value = {1, &one};
+    const int code = mdb_put(txn, store->removed, &key, &value, 0);
+    return code ? store_env_fail(store, code, "cannot remove a model") : STATUS_OK;
+}
+
 static enum status enter(struct store_model *model)
 {
     struct store_content *content = &model->content;
@@ -87,6 +123,8 @@ static enum status enter(struct store_model *model)
         store_record_get(store, txn, content->table, content->where, content->where_bytes, &present, &found);
     if (!status && found)
         status = status_fail(STATUS_STATE, "the model is in %s already, or is being uploaded", store->path);
+    if (!status)
+        status = check_removed(store, txn, content->where);
     if (!status)
         status = models_each(store, txn, highest_order, &highest);
     content->record.order = highest + 1;
@@ -230,6 +268,8 @@ enum status store_model_remove(struct store *store, const unsigned char id[STORE
     record.state = STORE_TAKEN;
     if (!status)
         status = store_record_put(store, txn, store->models, id, STORE_HASH_BYTES, &record);
+    if (!status)
+        status = put_removed(store, txn, id);
     if (status) {
         store_write_abort(store, txn);
         return status;
@@ -238,7 +278,10 @@ enum status store_model_remove(struct store *store, const unsigned char id[STORE
     if (status)
         return status;
     store_content_delete(store, store->models, id, STORE_HASH_BYTES, record.id);
-    return store_burn_model(store, id);
+    status = store_burn_model(store, id);
+    if (status) /* what is left of its bundles goes when the store is opened next */
+        atomic_store(&store->failed, true);
+    return status;
 }
 
 struct listed {

@@ -5,6 +5,7 @@
  *     marks     model 32, schedule 32           struct store_mark
  *     bundles   model 32, schedule 32, serial 8 struct store_record
  *     models    model 32                        struct store_record
+ *     removed   model 32                        one byte, 1: a model of this id was here, and never comes back
  *     items     id 16, item 4, chunk 4          a sealed chunk, store/items.h */
 #ifndef TREFOIL_STORE_NAMES_H
 #define TREFOIL_STORE_NAMES_H

@@ -161,6 +161,8 @@ static enum status open_tables(struct store *store, MDB_txn *txn, bool fresh)
         status = open_table(store, txn, "items", fresh, &store->items);
     if (!status)
         status = open_table(store, txn, "models", fresh, &store->models);
+    if (!status) /* older stores have none */
+        status = open_table(store, txn, "removed", true, &store->removed);
     return status;
 }
 

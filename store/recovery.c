@@ -157,8 +157,8 @@ static enum status stamp_write(const struct store *store, const unsigned char *c
 
 /* Found at opening. */
 struct verdict {
-    const char *why; /* it was burnt; NULL: it was not */
-    uint64_t burnt, ready, keyless, models;
+    const char *why;                              /* it was burnt; NULL: it was not */
+    uint64_t burnt, ready, keyless, left, models; /* left: of a model that is not there */
 };
 
 static void say_opened(const struct store *store, bool fresh, const struct verdict *verdict)
@@ -175,6 +175,9 @@ static void say_opened(const struct store *store, bool fresh, const struct verdi
     if (verdict->keyless)
         store_say(store, "the store %s: bundles dropped, because their keys are missing: %llu", store->path,
                   (unsigned long long)verdict->keyless);
+    if (verdict->left)
+        store_say(store, "the store %s: ready bundles burnt: %llu, because their models are gone",
+                  store->path, (unsigned long long)verdict->left);
 }
 
 /* ---- ids in use ---- */
@@ -211,6 +214,18 @@ static bool ids_have(void *context, const unsigned char id[STORE_ID_BYTES])
 
 /* ---- what one transaction decides ---- */
 
+/* Whether the model of a bundle can still be opened; key: of the bundle's record. */
+static enum status has_model(struct store *store, MDB_txn *txn, const MDB_val *key, bool *has)
+{
+    struct store_record model;
+    if (key->mv_size != STORE_SERIAL_KEY_BYTES)
+        return store_env_fail(store, MDB_CORRUPTED, "cannot check the store");
+    const enum status status =
+        store_record_get(store, txn, store->models, key->mv_data, STORE_HASH_BYTES, &model, has);
+    *has = *has && model.state == STORE_READY;
+    return status;
+}
+
 /* Deletes the records of a table that are not to stay, collects the ids of the others. */
 static enum status keep_records(struct store *store, MDB_txn *txn, MDB_dbi table, bool burn, struct ids *ids,
                                 struct verdict *verdict)
@@ -224,16 +239,21 @@ static enum status keep_records(struct store *store, MDB_txn *txn, MDB_dbi table
     code = mdb_cursor_get(cursor, &key, &value, MDB_FIRST);
     for (; !code && !status; code = code ? code : mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) {
         struct store_record record;
+        const bool bundle = table == store->bundles;
+        bool owned = true;
         status = store_record_decode(store, &value, &record);
+        if (!status && bundle)
+            status = has_model(store, txn, &key, &owned);
         if (status)
             break;
-        const bool bundle = table == store->bundles, ready = record.state == STORE_READY;
+        const bool ready = record.state == STORE_READY, kept = ready && !burn;
         const bool orphan = bundle && !store_key_exists(store, record.id);
         verdict->burnt += bundle && ready && burn;
-        verdict->keyless += bundle && ready && !burn && orphan;
-        verdict->ready += bundle && ready && !burn && !orphan;
+        verdict->left += bundle && kept && !owned;
+        verdict->keyless += bundle && kept && owned && orphan;
+        verdict->ready += bundle && kept && owned && !orphan;
         verdict->models += !bundle && ready;
-        if (burn || orphan || record.state != STORE_READY)
+        if (burn || orphan || !owned || record.state != STORE_READY)
             code = mdb_cursor_del(cursor, 0);
         else
             status = ids_add(ids, record.id);

@@ -99,8 +99,8 @@ STATUS_MUST_USE enum status store_next_serial(struct store *store,
                                               uint64_t *serial);
 
 /* Starts filling: the key is on the disk, the serial is seen. STATUS_STATE if the serial is not above every
- * one seen (two threads that asked for the next serial at once: one of them asks again). The first serial
- * is 1. */
+ * one seen (two threads that asked for the next serial at once: one of them asks again), or if the store has
+ * no such model, ready and not removed. The first serial is 1. */
 STATUS_MUST_USE enum status store_bundle_create(struct store *store, const struct store_name *name,
                                                 struct store_bundle **out);
 /* Appends one item (number item, any order, each once, from 0 bytes up). data is copied and may be reused.
@@ -114,7 +114,7 @@ STATUS_MUST_USE enum status store_bundle_put(struct store_bundle *bundle, uint32
 STATUS_MUST_USE enum status store_bundle_put_owned(struct store_bundle *bundle, uint32_t item, void *data,
                                                    size_t bytes, void (*release)(void *data, size_t bytes));
 /* Writes and syncs everything, then marks the bundle ready, in this order; digest: what the parties will
- * compare at take. STATUS_STATE if it was burnt while it was being filled. */
+ * compare at take. STATUS_STATE if it was burnt while it was being filled, or its model was removed. */
 STATUS_MUST_USE enum status store_bundle_ready(struct store_bundle *bundle,
                                                const unsigned char digest[STORE_HASH_BYTES]);
 
@@ -166,7 +166,7 @@ STATUS_MUST_USE enum status store_bundle_drop(struct store *store,
 /* ---- shared weights and what belongs to a model: sealed under a key of the model, kept until removed ----
  */
 struct store_model;
-/* STATUS_STATE if the store has the model already, or it is being uploaded. */
+/* STATUS_STATE if the store has the model already, or it is being uploaded, or one of this id was ever removed. */
 STATUS_MUST_USE enum status store_model_create(struct store *store,
                                                const unsigned char model[STORE_HASH_BYTES],
                                                struct store_model **out);
@@ -185,8 +185,9 @@ STATUS_MUST_USE enum status store_model_get(struct store_model *model, uint32_t 
                                             size_t bytes);
 /* A model that was never made ready is deleted. Takes NULL, leaves NULL. */
 void store_model_close(struct store_model **model);
-/* Deletes the model, destroys its key, and burns its bundles; the marks of its schedules stay. STATUS_INPUT
- * if the store has no such model. Handles still open on it can read no more. */
+/* Deletes the model, destroys its key, and burns its bundles; the marks of its schedules stay, and so does a
+ * note of its id, which no other model can have here any more: an id says nothing of weights, and bundles were
+ * dealt for these. STATUS_INPUT if the store has no such model. Handles still open on it can read no more. */
 STATUS_MUST_USE enum status store_model_remove(struct store *store,
                                                const unsigned char model[STORE_HASH_BYTES]);
 

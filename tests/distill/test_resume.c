@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -54,6 +55,22 @@ START_TEST(a_torn_checkpoint_is_passed_over_for_the_one_before_it)
     tear("checkpoint-1");
     must(small_run_again(&resumed));
     ck_assert(first == small_run_digest());
+}
+END_TEST
+
+START_TEST(checkpoints_are_for_their_owner_alone)
+{
+    struct distill_outcome out;
+    struct stat about;
+    umask(0);
+    small_run.stop_at = 2;
+    ck_assert_int_eq(small_run_again(&out), STATUS_STOPPED);
+    for (unsigned i = 0; i < 2; i++) {
+        char path[FILES_PATH_BYTES];
+        must(files_join(path, small_run.run.folder, i ? "checkpoint-1" : "checkpoint-0"));
+        ck_assert_int_eq(stat(path, &about), 0);
+        ck_assert_uint_eq(about.st_mode & 0777, 0600);
+    }
 }
 END_TEST
 
@@ -362,6 +379,7 @@ int main(void)
     tcase_add_checked_fixture(cases, small_run_setup, small_run_teardown);
     tcase_add_test(cases, a_run_that_was_stopped_goes_on_to_the_same_result);
     tcase_add_test(cases, a_torn_checkpoint_is_passed_over_for_the_one_before_it);
+    tcase_add_test(cases, checkpoints_are_for_their_owner_alone);
     tcase_add_test(cases, with_no_whole_checkpoint_a_run_says_so);
     tcase_add_loop_test(cases, a_position_that_the_run_cannot_have_is_refused, 0, 6);
     tcase_add_test(cases, a_run_killed_before_its_first_regular_checkpoint_goes_on_to_the_same_result);

@@ -330,6 +330,28 @@ START_TEST(a_value_that_is_not_finite_is_refused)
 }
 END_TEST
 
+static mode_t mode_of(const char *name)
+{
+    struct stat about;
+    ck_assert_int_eq(stat(folder_path(name), &about), 0);
+    return about.st_mode & 0777;
+}
+
+START_TEST(weights_are_for_their_owner_alone_and_the_rest_as_the_umask_says)
+{
+    make(true);
+    const mode_t before = umask(0027);
+    ck_assert_works(model_write(&model, folder, MODEL_F32, NULL));
+    ck_assert_uint_eq(mode_of("model.safetensors"), 0600);
+    ck_assert_uint_eq(mode_of("config.json"), 0640);
+    /* Written over one that others may read. */
+    ck_assert_int_eq(chmod(folder_path("model.safetensors"), 0644), 0);
+    ck_assert_works(model_write(&model, folder, MODEL_F32, NULL));
+    ck_assert_uint_eq(mode_of("model.safetensors"), 0600);
+    umask(before);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("model");
@@ -348,6 +370,7 @@ int main(void)
     tcase_add_test(tcase, a_full_disk_leaves_the_old_folder_good);
     tcase_add_test(tcase, the_vocabulary_is_copied_onto_itself_too);
     tcase_add_test(tcase, a_value_that_is_not_finite_is_refused);
+    tcase_add_test(tcase, weights_are_for_their_owner_alone_and_the_rest_as_the_umask_says);
     suite_add_tcase(suite, tcase);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);

@@ -166,6 +166,32 @@ expect 0 "a model is removed by name" "$trefoil" remove --cluster "$cluster" --n
 "$trefoil" offline --cluster "$cluster" --bundles 1 --bucket 16 >/dev/null
 expect 0 "and the other one serves again" infer --text good --json
 
+# ---- two models of one name: a client's folder says which one is its own ----
+for which in older newer; do
+    "$trefoil" share --cluster "$cluster" --model "$scratch/score" --name twin --export "$scratch/$which" >/dev/null
+done
+older=$(cut -c 1-12 "$scratch/older/trefoil_model_id") newer=$(cut -c 1-12 "$scratch/newer/trefoil_model_id")
+[ "$older" != "$newer" ] || wrong "two models have one id"
+"$trefoil" offline --cluster "$cluster" --name "$older" --bundles 1 --bucket 16 >/dev/null
+expect 1 "the folder of the newer one does not take bundles of the older one" infer --text one --pair two \
+    --model "$scratch/newer"
+says "--bundles 10 --name $newer"
+expect 0 "the older folder gets the older model" infer --text one --pair two --model "$scratch/older"
+sed "s|^model = .*|model = \"$scratch/older\";|" "$cluster/client.conf" >"$cluster/older.conf"
+expect 0 "bundles are dealt for the model of the configured folder" "$trefoil" offline --config "$cluster/older.conf" \
+    --bundles 2 --bucket 16
+expect 0 "and serve it" "$trefoil" infer --config "$cluster/older.conf" --text one --pair two
+expect 0 "a name that is given is meant all the same" infer --text one --pair two --model "$scratch/newer" --name "$older"
+"$trefoil" remove --cluster "$cluster" --name "$older" >/dev/null
+expect 1 "when the older one is gone its folder does not follow the newer one" infer --text one --pair two \
+    --model "$scratch/older"
+says "$scratch/older was exported for the model $older"
+says "take the folder that its owner exported then"
+"$trefoil" remove --cluster "$cluster" --name "$newer" >/dev/null
+printf 'no id\n' >"$scratch/older/trefoil_model_id"
+expect 1 "a folder with a torn id is refused" infer --text one --pair two --model "$scratch/older"
+says "$scratch/older/trefoil_model_id: this is no id of a model"
+
 # ---- stopping and starting ----
 "$trefoil" offline --cluster "$cluster" --bundles 2 --bucket 16 >/dev/null
 left=$(ready)

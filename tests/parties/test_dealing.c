@@ -1,8 +1,10 @@
 /* Bundles dealt at three parties in one process: several requests at once, and over a slow line. */
 #include <pthread.h>
+#include <string.h>
 
 #include <sodium.h>
 
+#include "parties/job.h"
 #include "tests/parties/services.h"
 
 static void *ask(void *argument)
@@ -86,6 +88,104 @@ START_TEST(requests_that_deal_at_once_keep_to_the_lowest_limit_together)
 }
 END_TEST
 
+/* ---- a model removed while bundles are dealt for it ---- */
+
+struct removal {
+    pthread_t thread;
+    enum status status;
+    char message[512];
+    bool removed;
+};
+
+static void remove_at_the_second(void *argument, uint64_t done, uint64_t count)
+{
+    struct removal *r = argument;
+    struct client *client = NULL;
+    (void)count;
+    if (done != 2 || r->removed)
+        return;
+    r->removed = true;
+    ck_ok(client_open(&client, &parties.config[PARTY_OWNER], context));
+    ck_ok(client_remove(client, id));
+    client_close(&client);
+}
+
+static void *deal_and_note(void *argument)
+{
+    struct removal *r = argument;
+    struct client *client = NULL;
+    struct deal_request request = {.model = id,
+                                   .bucket = 8,
+                                   .batch = 1,
+                                   .tune = TUNE_WAN,
+                                   .count = 12,
+                                   .progress = remove_at_the_second,
+                                   .context = r};
+    ck_ok(client_open(&client, &parties.config[PARTY_OWNER], context));
+    r->status = client_deal(client, &description, &request);
+    status_copy(r->message, sizeof r->message);
+    client_close(&client);
+    return NULL;
+}
+
+static void add_bundles(void *argument, const struct store_count *count)
+{
+    *(uint64_t *)argument += count->ready + count->filling;
+}
+
+/* Requests end some time after their answers. */
+static void expect_no_bundles(void)
+{
+    for (int party = 0; party < 3; party++) {
+        uint64_t bundles = 1;
+        for (int tries = 0; tries < 200 && bundles; tries++) {
+            services_pause(tries ? 50 : 200);
+            bundles = 0;
+            ck_ok(store_bundle_list(service[party]->store, add_bundles, &bundles));
+        }
+        ck_assert_msg(!bundles, "P%d holds %llu bundles of a removed model", party,
+                      (unsigned long long)bundles);
+    }
+}
+
+static void expect_ended(const struct removal *r)
+{
+    ck_assert_msg(r->status == STATUS_STATE && strstr(r->message, "no bundles are dealt"), "%s: %s",
+                  status_name(r->status), r->message);
+    expect_no_bundles();
+}
+
+START_TEST(a_deal_that_waits_while_its_model_is_removed_deals_nothing)
+{
+    struct turn *deal = &service[0]->deal;
+    struct removal r = {.removed = true};
+    turn_begin(deal);
+    ck_assert_int_eq(pthread_create(&r.thread, NULL, deal_and_note, &r), 0);
+    for (int turns = 0; turns < 2; turns++) {
+        while (!turn_wanted(deal))
+            services_pause(1);
+        if (turns)
+            break;
+        /* How many is agreed on; this is the turn before the one in which they are dealt. */
+        turn_end(deal);
+        turn_begin(deal);
+    }
+    ck_ok(client_remove(owner, id));
+    turn_end(deal);
+    pthread_join(r.thread, NULL);
+    expect_ended(&r);
+}
+END_TEST
+
+START_TEST(a_deal_whose_model_is_removed_ends_and_leaves_no_bundles)
+{
+    struct removal r = {0};
+    deal_and_note(&r);
+    ck_assert(r.removed);
+    expect_ended(&r);
+}
+END_TEST
+
 #define SLOW_TIMEOUT_MS 700
 
 /* P0's line takes three times as long for a bundle as a party waits. */
@@ -121,6 +221,8 @@ int main(void)
     tcase_add_test(tcase, dealing_and_inferring_go_on_side_by_side);
     tcase_add_test(tcase, requests_that_deal_one_shape_at_once_give_way_to_each_other);
     tcase_add_test(tcase, requests_that_deal_at_once_keep_to_the_lowest_limit_together);
+    tcase_add_test(tcase, a_deal_that_waits_while_its_model_is_removed_deals_nothing);
+    tcase_add_test(tcase, a_deal_whose_model_is_removed_ends_and_leaves_no_bundles);
     suite_add_tcase(suite, tcase);
     TCase *slow = tcase_create("a slow line");
     tcase_set_timeout(slow, 300);

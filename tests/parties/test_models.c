@@ -1,6 +1,7 @@
 /* Models at three parties in one process: shared, loaded, named, missing at one, removed. */
 #include <math.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -33,6 +34,18 @@ START_TEST(a_removed_model_is_gone_at_every_party)
     ck_assert_int_eq(client_describe(owner, NULL, &again, found), STATUS_INPUT);
     struct deal_request r = {.model = id, .bucket = 8, .batch = 1, .count = 1};
     ck_assert_int_ne(client_deal(owner, &description, &r), STATUS_OK);
+}
+END_TEST
+
+START_TEST(a_removed_model_is_not_shared_again_under_its_id)
+{
+    unsigned char again[MODEL_ID_BYTES];
+    ck_ok(client_remove(owner, id));
+    ck_assert_int_eq(client_share(owner, &description, &folded, NULL, NULL, again), STATUS_STATE);
+    ck_assert_ptr_nonnull(strstr(status_message(), "was removed from"));
+    description.nonce[0]++;
+    ck_ok(client_share(owner, &description, &folded, NULL, NULL, again));
+    ck_assert_mem_ne(again, id, sizeof again);
 }
 END_TEST
 
@@ -144,14 +157,19 @@ START_TEST(the_tune_of_bundles_is_known_before_their_schedule_is_used)
 END_TEST
 
 /* Another upload of the same model, as a text. */
-static char *another_upload(unsigned char other[MODEL_ID_BYTES])
+static char *upload_called(const char *name, unsigned char other[MODEL_ID_BYTES])
 {
     char *text = NULL;
-    description.nonce[0] ^= 1;
-    strcpy(description.name, "half");
+    description.nonce[0]++;
+    snprintf(description.name, sizeof description.name, "%s", name);
     ck_ok(description_id(&description, other));
     ck_ok(description_write(&description, &text));
     return text;
+}
+
+static char *another_upload(unsigned char other[MODEL_ID_BYTES])
+{
+    return upload_called("half", other);
 }
 
 START_TEST(a_share_that_is_interrupted_leaves_nothing_behind)
@@ -231,6 +249,44 @@ START_TEST(parties_without_a_model_in_common_are_told_what_each_holds)
 }
 END_TEST
 
+static void expect_found(const char *name, const unsigned char wanted[MODEL_ID_BYTES])
+{
+    struct description found;
+    unsigned char which[MODEL_ID_BYTES];
+    ck_ok(client_find(owner, name, &found, which));
+    description_clear(&found);
+    ck_assert_msg(memcmp(which, wanted, sizeof which) == 0, "\"%s\" is found to be another model", name);
+    ck_ok(client_describe(owner, name, &found, which));
+    description_clear(&found);
+    ck_assert_mem_eq(which, wanted, sizeof which);
+}
+
+START_TEST(a_name_that_begins_the_id_of_a_newer_model_is_a_name)
+{
+    for (int digits = 1; digits <= 12; digits += 11) {
+        unsigned char newer[MODEL_ID_BYTES], older[MODEL_ID_BYTES];
+        char hex[2 * MODEL_ID_BYTES + 1], name[13];
+        char *newer_text = another_upload(newer);
+        sodium_bin2hex(hex, sizeof hex, newer, sizeof newer);
+        snprintf(name, sizeof name, "%.*s", digits, hex);
+        char *older_text = upload_called(name, older);
+        for (int party = 0; party < 3; party++) {
+            leave_remains(party, older, older_text);
+            leave_remains(party, newer, newer_text);
+        }
+        free(newer_text);
+        free(older_text);
+        expect_found(name, digits < 12 ? older : newer);
+        expect_found(hex, newer);
+        hex[12] = 0;
+        expect_found(hex, newer);
+        hex[11] = 0;
+        struct description found;
+        ck_assert_int_eq(client_find(owner, hex, &found, newer), STATUS_INPUT);
+    }
+}
+END_TEST
+
 int main(void)
 {
     if (sodium_init() < 0)
@@ -240,12 +296,14 @@ int main(void)
     tcase_set_timeout(tcase, 300);
     tcase_add_checked_fixture(tcase, services_start, services_stop);
     tcase_add_test(tcase, a_removed_model_is_gone_at_every_party);
+    tcase_add_test(tcase, a_removed_model_is_not_shared_again_under_its_id);
     tcase_add_test(tcase, a_removed_model_leaves_the_memory_with_its_last_user);
     tcase_add_test(tcase, nobody_waits_while_a_model_is_loaded_but_who_wants_it);
     tcase_add_test(tcase, the_tune_of_bundles_is_known_before_their_schedule_is_used);
     tcase_add_test(tcase, a_share_that_is_interrupted_leaves_nothing_behind);
     tcase_add_test(tcase, a_model_that_one_party_lacks_is_passed_over_and_can_be_removed);
     tcase_add_test(tcase, parties_without_a_model_in_common_are_told_what_each_holds);
+    tcase_add_test(tcase, a_name_that_begins_the_id_of_a_newer_model_is_a_name);
     suite_add_tcase(suite, tcase);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_ENV);

@@ -2,6 +2,7 @@
 #include <check.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "model/embeddings.h"
 #include "parties/calibration.h"
@@ -102,7 +103,17 @@ START_TEST(the_public_part_of_a_model_is_what_a_client_needs_and_no_more)
     ck_assert_int_eq(model_read(&whole, from), STATUS_OK);
     ck_assert_int_eq(model_check_free(from), STATUS_INPUT);
     ck_assert_int_eq(model_check_free(folder), STATUS_OK);
-    ck_assert_int_eq(model_write_embeddings(&whole, folder, from), STATUS_OK);
+    static const char id[] = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+    char own[MODEL_ID_TEXT_BYTES];
+    umask(0);
+    ck_assert_int_eq(model_read_id(own, from), STATUS_OK);
+    ck_assert_str_eq(own, ""); /* of a whole model: none */
+    ck_assert_int_eq(model_write_embeddings(&whole, folder, from, id), STATUS_OK);
+    ck_assert_int_eq(model_read_id(own, folder), STATUS_OK);
+    ck_assert_str_eq(own, id);
+    struct stat weights;
+    snprintf(command, sizeof command, "%s/model.safetensors", folder);
+    ck_assert(stat(command, &weights) == 0 && (weights.st_mode & 0777) == 0666); /* to be handed on */
     ck_assert_int_eq(model_check_free(folder), STATUS_OK); /* public: nothing is lost */
     ck_assert_int_eq(model_read_embeddings(&public, folder), STATUS_OK);
     const size_t hidden = whole.config.hidden;

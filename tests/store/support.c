@@ -50,7 +50,7 @@ static void print_line(void *context, const char *line)
     fprintf(stderr, "%s\n", line);
 }
 
-struct store *test_open_map(const char *path, uint64_t map_bytes)
+static struct store *open_bare(const char *path, uint64_t map_bytes)
 {
     const struct store_options options = {
         .path = path, .party = "P1", .map_bytes = map_bytes, .say = print_line};
@@ -59,9 +59,32 @@ struct store *test_open_map(const char *path, uint64_t map_bytes)
     return store;
 }
 
+void test_share(struct store *store)
+{
+    struct store_model *model;
+    if (store_model_open(store, test_model, &model) == STATUS_INPUT) {
+        ck_ok(store_model_create(store, test_model, &model));
+        ck_ok(store_model_put(model, 0, "weights", 7));
+        ck_ok(store_model_ready(model));
+    }
+    store_model_close(&model);
+}
+
+struct store *test_open_map(const char *path, uint64_t map_bytes)
+{
+    struct store *store = open_bare(path, map_bytes);
+    test_share(store);
+    return store;
+}
+
 struct store *test_open(const char *path)
 {
     return test_open_map(path, 1u << 30);
+}
+
+struct store *test_open_bare(const char *path)
+{
+    return open_bare(path, 1u << 30);
 }
 
 struct store_name test_name(uint64_t serial)
@@ -135,6 +158,13 @@ unsigned test_count_files(const char *path)
         count += entry->d_name[0] != '.';
     closedir(dir);
     return count;
+}
+
+unsigned test_count_keys(const char *path)
+{
+    const unsigned files = test_count_files(path);
+    ck_assert_uint_ge(files, 1);
+    return files - 1;
 }
 
 int test_run(Suite *suite)

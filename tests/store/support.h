@@ -30,8 +30,12 @@ const char *test_path(const char *name);
 /* Runs a shell command with %s once or twice in it replaced by paths, fails the test if it fails. */
 void test_shell(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
+/* Opens it with test_model in it: bundles belong to a model. */
 struct store *test_open(const char *path);
 struct store *test_open_map(const char *path, uint64_t map_bytes);
+struct store *test_open_bare(const char *path); /* without a model */
+/* Shares test_model, with one item, unless it is there. */
+void test_share(struct store *store);
 
 struct store_name test_name(uint64_t serial);
 /* Bytes that depend on the serial, the item and the place. */
@@ -44,6 +48,8 @@ uint64_t test_ready_count(struct store *store);
 uint64_t test_mark(struct store *store);
 /* Files in a folder. */
 unsigned test_count_files(const char *path);
+/* Of bundles: all files of PATH/keys but that of test_model. */
+unsigned test_count_keys(const char *path);
 
 int test_run(Suite *suite);
 

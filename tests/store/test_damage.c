@@ -333,7 +333,7 @@ START_TEST(a_bundle_with_missing_or_exchanged_values_is_found_when_it_is_taken)
     spoil(store, 3, 4, false);
     for (uint64_t serial = 1; serial <= 3; serial++)
         ck_fails(store_bundle_take(store, test_model, test_schedule, serial, &bundle), STATUS_CORRUPT);
-    ck_assert_uint_eq(test_count_files(test_path("s/keys")), 1);
+    ck_assert_uint_eq(test_count_keys(test_path("s/keys")), 1);
     bundle = take(store, 4);
     test_verify(bundle, sizes, ITEMS);
     store_bundle_close(&bundle);

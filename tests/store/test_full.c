@@ -72,7 +72,7 @@ START_TEST(a_full_map_is_an_error_and_its_space_comes_back)
             spend_one(store);
         }
     ck_assert_uint_gt(first[0], 5);
-    ck_assert_uint_eq(test_count_files(test_path("s/keys")), 0);
+    ck_assert_uint_eq(test_count_keys(test_path("s/keys")), 0);
     store_close(&store);
     store = test_open_map(path, 16u << 20);
     spend_one(store);
@@ -176,7 +176,7 @@ START_TEST(no_room_for_a_key_is_an_error_and_leaves_nothing)
     ck_assert_int_eq(bundle_status, STATUS_FULL);
     ck_assert_int_eq(model_status, STATUS_FULL);
     ck_assert_msg(strstr(message, test_path("s/keys")) != NULL, "%s", message);
-    ck_assert_uint_eq(test_count_files(test_path("s/keys")), 0);
+    ck_assert_uint_eq(test_count_keys(test_path("s/keys")), 0);
     ck_assert_ptr_null(bundle);
     ck_assert_ptr_null(model);
     ck_ok(store_bundle_create(store, &name, &bundle));

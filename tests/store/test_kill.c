@@ -189,6 +189,8 @@ START_TEST(killed_at_random_it_takes_nothing_twice_and_no_half_bundle_is_ready)
     const char *path = test_path("s");
     notes = open(test_path("notes"), O_RDWR | O_CREAT | O_APPEND, 0600);
     ck_assert(notes >= 0);
+    struct store *store = test_open_map(path, 256u << 20);
+    store_close(&store);
     srandom(20240607);
     for (int i = 0; i < KILLS; i++) {
         const unsigned clean = random() % 8 ? 0 : 1;

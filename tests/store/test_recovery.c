@@ -109,7 +109,7 @@ static void expect_burnt(const char *path, uint64_t generation)
     store_close(&store);
     char keys[300];
     snprintf(keys, sizeof keys, "%s/keys", path);
-    ck_assert_uint_eq(test_count_files(keys), 0);
+    ck_assert_uint_eq(test_count_keys(keys), 0);
 }
 
 START_TEST(a_clean_end_keeps_ready_bundles)
@@ -251,7 +251,7 @@ START_TEST(what_was_burnt_is_said_with_its_reason)
     const char *path = test_path("s"), *copy = test_path("copy");
     expect_said(path, "begun anew");
     prepare(path);
-    expect_said(path, "as it was closed; ready bundles: 2; models: 0");
+    expect_said(path, "as it was closed; ready bundles: 2; models: 1");
     test_shell("cp -a %s %s", path, copy);
     expect_said(copy, "ready bundles burnt: 2, because data.mdb is another file");
     expect_said(copy, "as it was closed; ready bundles: 0");
@@ -329,11 +329,11 @@ START_TEST(orphan_keys_and_bundles_without_key_are_cleaned)
     struct store *store = test_open(path);
     test_fill(store, 4, sizes, ITEMS);
     store_close(&store);
-    test_shell("cd %s/keys && rm $(ls | head -1) && touch 0123 && touch 000102030405060708090a0b0c0d0e0f",
+    test_shell("cd %s/keys && rm $(ls -t | head -1) && touch 0123 && touch 000102030405060708090a0b0c0d0e0f",
                path);
     store = test_open(path);
     ck_assert_uint_eq(test_ready_count(store), 2);
-    ck_assert_uint_eq(test_count_files(test_path("s/keys")), 2);
+    ck_assert_uint_eq(test_count_keys(test_path("s/keys")), 2);
     store_close(&store);
 }
 END_TEST
@@ -390,19 +390,19 @@ static void half_upload(struct store *store)
 START_TEST(weights_survive_restarts_crashes_and_copies)
 {
     const char *path = test_path("s"), *copy = test_path("copy");
-    struct store *store = test_open(path);
+    struct store *store = test_open_bare(path);
     upload(store, test_model, true);
     expect_model(store, test_model);
     store_close(&store);
-    store = test_open(path);
+    store = test_open_bare(path);
     expect_model(store, test_model);
     store_close(&store);
     crash(path, nothing);
-    store = test_open(path);
+    store = test_open_bare(path);
     expect_model(store, test_model);
     store_close(&store);
     test_shell("cp -r %s %s", path, copy);
-    store = test_open(copy);
+    store = test_open_bare(copy);
     expect_model(store, test_model);
     store_close(&store);
 }
@@ -411,13 +411,13 @@ END_TEST
 START_TEST(an_unfinished_upload_vanishes)
 {
     const char *path = test_path("s");
-    struct store *store = test_open(path);
+    struct store *store = test_open_bare(path);
     struct store_model *model;
     upload(store, other_model, false);
     ck_fails(store_model_open(store, other_model, &model), STATUS_INPUT);
     store_close(&store);
     crash(path, half_upload);
-    store = test_open(path);
+    store = test_open_bare(path);
     ck_fails(store_model_open(store, other_model, &model), STATUS_INPUT);
     ck_assert_uint_eq(test_count_files(test_path("s/keys")), 0);
     upload(store, other_model, true);
@@ -435,7 +435,7 @@ static void list_each(void *context, const unsigned char id[STORE_HASH_BYTES])
 
 START_TEST(models_are_listed_newest_last_and_removed)
 {
-    struct store *store = test_open(test_path("s"));
+    struct store *store = test_open_bare(test_path("s"));
     struct store_model *model, *second;
     char list[100] = "";
     upload(store, test_model, true);
@@ -457,11 +457,12 @@ END_TEST
 
 START_TEST(removing_a_model_burns_its_bundles_and_keeps_its_marks)
 {
-    struct store *store = test_open(test_path("s"));
+    struct store *store = test_open_bare(test_path("s"));
     struct store_bundle *bundle;
     struct store_name name = test_name(4);
     unsigned char last[STORE_HASH_BYTES];
     upload(store, test_model, true);
+    upload(store, other_model, true);
     test_fill(store, 5, sizes, ITEMS);
     memset(last, 0xff, sizeof last);
     memcpy(name.schedule, last, sizeof last);
@@ -478,8 +479,98 @@ START_TEST(removing_a_model_burns_its_bundles_and_keeps_its_marks)
     ck_fails(store_bundle_take(store, test_model, last, 4, &bundle), STATUS_STATE);
     ck_ok(store_bundle_take(store, other_model, last, 4, &bundle));
     store_bundle_close(&bundle);
+    ck_assert_uint_eq(test_count_files(test_path("s/keys")), 1); /* that of the other model */
+    store_close(&store);
+}
+END_TEST
+
+START_TEST(bundles_are_dealt_for_a_model_that_is_ready_and_for_no_other)
+{
+    struct store *store = test_open_bare(test_path("s"));
+    struct store_bundle *bundle;
+    struct store_model *model;
+    const struct store_name name = test_name(1), second = test_name(2);
+    ck_fails(store_bundle_create(store, &name, &bundle), STATUS_STATE);
+    ck_ok(store_model_create(store, test_model, &model));
+    ck_fails(store_bundle_create(store, &name, &bundle), STATUS_STATE);
+    ck_assert_ptr_nonnull(strstr(status_message(), "no bundles are dealt"));
+    ck_ok(store_model_ready(model));
+    store_model_close(&model);
+    ck_ok(store_bundle_create(store, &name, &bundle));
+    ck_ok(store_bundle_put(bundle, 0, "abc", 3));
+    ck_ok(store_model_remove(store, test_model));
+    ck_fails(store_bundle_ready(bundle, test_digest), STATUS_STATE);
+    ck_assert_ptr_nonnull(strstr(status_message(), "removed meanwhile"));
+    store_bundle_close(&bundle);
+    ck_fails(store_bundle_create(store, &second, &bundle), STATUS_STATE);
+    ck_assert_uint_eq(test_ready_count(store), 0);
     ck_assert_uint_eq(test_count_files(test_path("s/keys")), 0);
     store_close(&store);
+}
+END_TEST
+
+static void expect_no_return(struct store *store)
+{
+    struct store_model *model;
+    ck_fails(store_model_create(store, test_model, &model), STATUS_STATE);
+    ck_assert_ptr_nonnull(strstr(status_message(), "was removed from"));
+    ck_assert_uint_eq(test_count_files(test_path("s/keys")), 1); /* of the other one */
+    expect_model(store, other_model);
+}
+
+START_TEST(a_removed_model_never_comes_back)
+{
+    const char *path = test_path("s");
+    struct store *store = test_open_bare(path);
+    upload(store, test_model, true);
+    upload(store, other_model, true);
+    ck_ok(store_model_remove(store, test_model));
+    expect_no_return(store);
+    store_close(&store);
+    store = test_open_bare(path);
+    expect_no_return(store);
+    store_close(&store);
+    crash(path, nothing);
+    store = test_open_bare(path);
+    expect_no_return(store);
+    store_close(&store);
+}
+END_TEST
+
+START_TEST(a_store_without_a_table_of_removed_models_is_given_one)
+{
+    const char *path = test_path("s");
+    MDB_txn *txn;
+    prepare(path);
+    struct store *store = test_open(path);
+    ck_ok(store_write_begin(store, STORE_CLEAN, 0, &txn));
+    ck_assert(!mdb_drop(txn, store->removed, 1));
+    ck_ok(store_write_commit(store, txn));
+    store_close(&store);
+    expect_said(path, "as it was closed; ready bundles: 2; models: 1");
+    store = test_open_bare(path);
+    upload(store, other_model, true);
+    ck_ok(store_model_remove(store, test_model));
+    expect_no_return(store);
+    store_close(&store);
+}
+END_TEST
+
+/* As older versions could leave them. */
+START_TEST(bundles_whose_model_is_gone_go_when_the_store_is_opened)
+{
+    const char *path = test_path("s");
+    MDB_val model = {STORE_HASH_BYTES, (void *)test_model};
+    MDB_txn *txn;
+    prepare(path);
+    struct store *store = test_open_bare(path);
+    ck_ok(store_write_begin(store, STORE_CLEAN, 0, &txn));
+    ck_assert(!mdb_del(txn, store->models, &model, NULL));
+    ck_ok(store_write_commit(store, txn));
+    store_close(&store);
+    expect_said(path, "ready bundles burnt: 2, because their models are gone");
+    expect_said(path, "as it was closed; ready bundles: 0; models: 0");
+    ck_assert_uint_eq(test_count_files(test_path("s/keys")), 0);
 }
 END_TEST
 
@@ -508,6 +599,10 @@ int main(void)
     tcase_add_test(test, an_unfinished_upload_vanishes);
     tcase_add_test(test, models_are_listed_newest_last_and_removed);
     tcase_add_test(test, removing_a_model_burns_its_bundles_and_keeps_its_marks);
+    tcase_add_test(test, bundles_are_dealt_for_a_model_that_is_ready_and_for_no_other);
+    tcase_add_test(test, a_removed_model_never_comes_back);
+    tcase_add_test(test, a_store_without_a_table_of_removed_models_is_given_one);
+    tcase_add_test(test, bundles_whose_model_is_gone_go_when_the_store_is_opened);
     suite_add_tcase(suite, test);
     return test_run(suite);
 }
