@@ -50,8 +50,8 @@ static error_t parse(int key, char *argument, struct argp_state *state)
 static const struct argp argp = {options,
                                  parse,
                                  NULL,
-                                 "Runs a party in the foreground until SIGTERM or SIGINT. It prints one line "
-                                 "on standard output when it is "
+                                 "Runs a party in the foreground until SIGTERM, SIGINT, SIGHUP or SIGQUIT. It "
+                                 "prints one line on standard output when it is "
                                  "ready, and its log on standard error.",
                                  NULL,
                                  NULL,
@@ -74,10 +74,14 @@ static void stop(int signal_number)
 
 static void handle(void (*handler)(int))
 {
-    struct sigaction action = {.sa_handler = handler};
+    struct sigaction action = {.sa_handler = handler}, before;
     sigemptyset(&action.sa_mask);
     sigaction(SIGTERM, &action, NULL);
     sigaction(SIGINT, &action, NULL);
+    sigaction(SIGQUIT, &action, NULL);
+    /* There is nothing to read anew. Under nohup it stays ignored. */
+    if (sigaction(SIGHUP, NULL, &before) == 0 && before.sa_handler != SIG_IGN)
+        sigaction(SIGHUP, &action, NULL);
 }
 
 /* Each connection takes a descriptor. */

@@ -164,9 +164,14 @@ void parties_kill(struct parties *p, int number)
 
 int parties_stop(struct parties *p, int number)
 {
+    return parties_stop_by(p, number, SIGTERM);
+}
+
+int parties_stop_by(struct parties *p, int number, int signal_number)
+{
     int result = -1;
     if (p->process[number] > 0) {
-        kill(p->process[number], SIGTERM);
+        kill(p->process[number], signal_number);
         waitpid(p->process[number], &result, 0);
     }
     p->process[number] = 0;

@@ -34,6 +34,7 @@ void parties_start(struct parties *parties, int number);
 void parties_kill(struct parties *parties, int number);
 /* SIGTERM and wait: a clean end. Returns the exit status. */
 int parties_stop(struct parties *parties, int number);
+int parties_stop_by(struct parties *parties, int number, int signal_number);
 void parties_clear(struct parties *parties);
 
 /* hidden 16, 2 heads, 1 layer: fast enough to be run many hundred times. */

@@ -1,6 +1,7 @@
 /* Parties killed with SIGKILL at random moments of both phases, restarted, and gone on with. */
 #include <math.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -247,6 +248,35 @@ START_TEST(a_party_that_is_stopped_while_it_starts_ends_cleanly_and_keeps_its_bu
 }
 END_TEST
 
+START_TEST(a_lost_terminal_and_its_keys_end_a_party_cleanly)
+{
+    static const int signals[] = {SIGHUP, SIGQUIT, SIGINT, SIGTERM};
+    parties_init(&parties, 3000, false);
+    for (int n = 0; n < 4; n++) {
+        parties_start(&parties, 0);
+        wait_for_log(0, "listening", n + 1);
+        ck_assert_int_eq(parties_stop_by(&parties, 0, signals[n]), 0);
+        wait_for_log(0, "is closed cleanly", n + 1);
+    }
+    parties_clear(&parties);
+}
+END_TEST
+
+START_TEST(a_party_under_nohup_outlives_its_terminal)
+{
+    parties_init(&parties, 3000, false);
+    signal(SIGHUP, SIG_IGN);
+    parties_start(&parties, 0);
+    signal(SIGHUP, SIG_DFL);
+    wait_for_log(0, "listening", 1);
+    ck_assert_int_eq(kill(parties.process[0], SIGHUP), 0);
+    usleep(500000);
+    ck_assert_int_eq(waitpid(parties.process[0], NULL, WNOHANG), 0);
+    ck_assert_int_eq(parties_stop(&parties, 0), 0);
+    parties_clear(&parties);
+}
+END_TEST
+
 START_TEST(a_party_whose_files_may_not_grow_is_not_killed)
 {
     char command[700];
@@ -272,6 +302,8 @@ int main(void)
     tcase_add_test(tcase, no_bundle_is_used_twice_and_none_half_written_is_ready_when_parties_are_killed);
     tcase_add_test(tcase, bundles_that_one_party_lost_make_room_for_new_ones);
     tcase_add_test(tcase, a_party_that_is_stopped_while_it_starts_ends_cleanly_and_keeps_its_bundles);
+    tcase_add_test(tcase, a_lost_terminal_and_its_keys_end_a_party_cleanly);
+    tcase_add_test(tcase, a_party_under_nohup_outlives_its_terminal);
 #ifndef __SANITIZE_THREAD__ /* whose runtime writes a file of its own before there is a main */
     tcase_add_test(tcase, a_party_whose_files_may_not_grow_is_not_killed);
 #else
