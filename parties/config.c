@@ -193,6 +193,12 @@ static void read_peer_key(struct config_reader *reader, struct net_peer *peer)
         config_refuse_prefix(reader, key ? "key" : "key_file", status);
 }
 
+/* Of two parties the one with the higher number calls. */
+static bool party_calls(enum net_role from, enum net_role to)
+{
+    return net_is_party(from) && net_is_party(to) && from > to;
+}
+
 static void read_peer(struct config_reader *reader, struct config *config)
 {
     struct net_peer *peer = &config->peer[config->peers];
@@ -216,6 +222,8 @@ static void read_peer(struct config_reader *reader, struct config *config)
         config_refuse(reader, "name", "is the name of this process itself");
     else if (strcmp(peer->public_key, config->public_key) == 0)
         config_refuse(reader, "name", "has the key of this process itself: every process needs its own");
+    else if (!call && party_calls(config->role, peer->role))
+        config_refuse(reader, "endpoint", "is missing: %s calls %s", role_word[config->role], role_word[role]);
     for (uint32_t i = 0; i < config->peers; i++) {
         const struct net_peer *other = &config->peer[i];
         if (strcmp(other->name, peer->name) == 0)
