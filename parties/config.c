@@ -79,6 +79,16 @@ static void copy_name(struct config_reader *reader, char out[NET_NAME_MAX])
         strcpy(out, name);
 }
 
+/* An IPv6 address without brackets: ZeroMQ would look it up as a name, again and again. port: its colon. */
+static bool bare_ipv6(const char *host, const char *port)
+{
+    const char *from = memchr(host, ';', (size_t)(port - host)); /* behind the address to call from */
+    if (from)
+        host = from + 1;
+    const bool brackets = host < port && host[0] == '[' && port[-1] == ']';
+    return !brackets && memchr(host, ':', (size_t)(port - host));
+}
+
 /* tcp://HOST:PORT or ipc://PATH; ZeroMQ judges the host. */
 static const char *endpoint(struct config_reader *reader, const char *name, bool wildcard, bool required)
 {
@@ -94,11 +104,13 @@ static const char *endpoint(struct config_reader *reader, const char *name, bool
         config_refuse(reader, name, "must look like tcp://ADDRESS:PORT");
         return NULL;
     }
-    if (wildcard && strcmp(port, ":*") == 0)
-        return text;
     number = strtol(port + 1, &end, 10);
-    if (end == port + 1 || *end || number < 1 || number > 65535) {
+    if (!(wildcard && strcmp(port, ":*") == 0) && (end == port + 1 || *end || number < 1 || number > 65535)) {
         config_refuse(reader, name, "must end with a port from 1 to 65535");
+        return NULL;
+    }
+    if (bare_ipv6(text + 6, port)) {
+        config_refuse(reader, name, "must hold an IPv6 address in brackets: tcp://[::1]:7700");
         return NULL;
     }
     if (!wildcard && strncmp(text + 6, "*:", 2) == 0) {

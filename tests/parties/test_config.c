@@ -209,6 +209,17 @@ START_TEST(endpoints_must_look_like_endpoints)
     refused(start, "listen = \"tcp://127.0.0.1\";", peers, "listen must look like tcp://ADDRESS:PORT");
     refused(start, "listen = \"tcp://127.0.0.1:70000\";", peers, "listen must end with a port");
     refused(start, "listen = \"inproc://x\";", peers, "listen must look like");
+    refused(start, "listen = \"tcp://::1:7700\";", peers, "listen must hold an IPv6 address in brackets");
+    refused(start, "listen = \"tcp://:::*\";", peers, "listen must hold an IPv6 address in brackets");
+    refused(start, "listen = \"tcp://[::1]\";", peers, "listen must end with a port");
+    static const char *const good[] = {"tcp://[::]:7700", "tcp://[::1]:*", "tcp://*:7700", "tcp://*:*", "ipc:///tmp/a:b"};
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
+        struct config config;
+        char listen[80];
+        snprintf(listen, sizeof listen, "listen = \"%s\";", good[i]);
+        ck_assert_msg(load(&config, start, listen, peers) == STATUS_OK, "%s", status_message());
+        config_unload(&config);
+    }
 }
 END_TEST
 
