@@ -53,6 +53,14 @@ done
 printf 'it works\nA\tB\n\n' >"$scratch/texts"
 expect 0 "tokenize prints a line a line" "$trefoil" tokenize --model "$model" <"$scratch/texts"
 printf '101 2009 2573 102\n101 1037 102 1038 102\n101 102\n' | cmp -s - "$scratch/out" || wrong "other ids"
+{
+    cat "$scratch/texts"
+    head -c 3000000 /dev/zero | tr '\0' a
+    printf '\nit works\n'
+} >"$scratch/endless"
+expect 1 "a line without bound is not tokenized" "$trefoil" tokenize --model "$model" <"$scratch/endless"
+says "standard input:4: the line has more than 1048576 bytes"
+[ "$(wc -l <"$scratch/out")" -eq 3 ] || wrong "not the lines before it"
 mkdir "$scratch/bare"
 cp "$model/config.json" "$model/model.safetensors" "$scratch/bare"
 expect 1 "a missing vocabulary is named" "$trefoil" tokenize --model "$scratch/bare" <"$scratch/texts"
