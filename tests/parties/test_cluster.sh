@@ -99,6 +99,14 @@ expect 0 "more are dealt" "$trefoil" offline --cluster "$cluster" --bundles 2 --
 expect 0 "and it goes on" infer --text good --clear
 says "clear"
 
+if [ -w /dev/full ]; then
+    for command in "infer --text good" status; do
+        expect 1 "a full disk for the output of $command" sh -c "\"\$1\" $command --cluster \"\$2\" >/dev/full" sh \
+            "$trefoil" "$cluster"
+        says "disk is full"
+    done
+fi
+
 # ---- a file ----
 "$trefoil" offline --cluster "$cluster" --bundles 7 --bucket 16 >/dev/null
 printf '%s\n' 'a warm and funny film' 'dull , loud' 'i loved it' 'what a mess' 'it is fine' 'far too long' >"$scratch/lines"

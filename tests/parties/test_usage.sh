@@ -139,5 +139,13 @@ if [ -w /dev/full ]; then
     expect 1 "a full disk is an error" sh -c "\"\$1\" tokenize --model \"\$2\" <\"\$3\" >/dev/full" sh "$trefoil" \
         "$model" "$scratch/texts"
     says "disk is full"
+    expect 1 "also of what count prints" sh -c '"$1" count --model "$2" >/dev/full' sh "$trefoil" "$model"
+    says "trefoil count: cannot write the output: the disk is full"
+    for option in --version --help help "help count" "count --help"; do
+        expect 1 "and of $option" sh -c "\"\$1\" $option >/dev/full" sh "$trefoil"
+        says "disk is full"
+    done
 fi
+expect 1 "and so is an output that is closed" sh -c '"$1" count --model "$2" >&-' sh "$trefoil" "$model"
+says "cannot write the output"
 echo "$passed facts"
