@@ -50,9 +50,9 @@ static error_t parse(int key, char *argument, struct argp_state *state)
 static const struct argp argp = {options,
                                  parse,
                                  NULL,
-                                 "Runs a party in the foreground until SIGTERM, SIGINT, SIGHUP or SIGQUIT. It "
-                                 "prints one line on standard output when it is "
-                                 "ready, and its log on standard error.",
+                                 "Runs a party in the foreground until SIGTERM, SIGINT, SIGHUP or "
+                                 "SIGQUIT. It prints one line on standard output when it is ready, and its "
+                                 "log on standard error.",
                                  NULL,
                                  NULL,
                                  NULL};
@@ -107,9 +107,10 @@ static enum status run(const struct config *config)
     if (atomic_load(&stopped))
         service_stop(service);
     printf("P%d listening on %s\n", (int)config->role, service_endpoint(service));
-    status = command_flush();
-    if (!status)
-        status = service_run(service);
+    if (command_flush() != STATUS_OK)
+        journal(config->name, "listens on %s, but nobody is told: %s", service_endpoint(service),
+                status_message());
+    status = service_run(service);
     handle(SIG_IGN);
     atomic_store(&running, NULL);
     if (status)

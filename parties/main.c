@@ -3,6 +3,7 @@
 
 #include <cblas.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <locale.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -87,6 +88,16 @@ static int help(int argc, char **argv)
     return command ? run(command, 2, of) : refuse(argv[1]);
 }
 
+/* A number that is closed at the start would be given to the next file or socket that is opened, and messages would go into it.
+ * Opened the wrong way round: reading and writing still fail. */
+static bool open_standard_files(void)
+{
+    for (int file = STDIN_FILENO; file <= STDERR_FILENO; file++)
+        if (fcntl(file, F_GETFD) < 0 && open("/dev/null", file == STDIN_FILENO ? O_WRONLY : O_RDONLY) != file)
+            return false;
+    return true;
+}
+
 /* However a command ends, by argp's --help as well. */
 static void check_output(void)
 {
@@ -96,7 +107,7 @@ static void check_output(void)
 
 int main(int argc, char **argv)
 {
-    if (atexit(check_output) != 0)
+    if (!open_standard_files() || atexit(check_output) != 0)
         return COMMAND_FAILED;
     argp_program_version = PACKAGE_STRING;
     argp_err_exit_status = COMMAND_USAGE;
