@@ -81,6 +81,7 @@ enum status command_flush(void)
     errno = 0;
     if (fflush(stdout) == 0 && !ferror(stdout))
         return STATUS_OK;
+    clearerr(stdout);
     if (errno == ENOSPC)
         return status_fail(STATUS_FULL, "cannot write the output: the disk is full");
     return status_fail(STATUS_IO, "cannot write the output: %s",

@@ -49,7 +49,8 @@ void command_threads(int threads);
 #define COMMAND_QUOTED (4 * FILES_PATH_BYTES + 3)
 const char *command_quote(char out[COMMAND_QUOTED], const char *path);
 
-/* Flushes standard output: STATUS_FULL or STATUS_IO if it could not be written. */
+/* Flushes standard output: STATUS_FULL or STATUS_IO if anything since the last call could not be written. The program calls it at
+ * its end, and fails then. */
 STATUS_MUST_USE enum status command_flush(void);
 
 /* --cluster DIR or --config FILE: where the configuration of a client, owner or operator is. Also

@@ -290,10 +290,16 @@ struct input {
 static enum status read_line(const struct session *session, struct input *in, struct texts *texts)
 {
     const size_t before = texts->count;
-    while (texts->count == before && text_line_read(&in->line, in->file)) {
+    while (texts->count == before) {
+        bool more;
+        enum status status = text_line_read(&more, &in->line, in->file);
+        if (status)
+            return status_prefix(status, "%s: ", in->name);
+        if (!more)
+            break;
         if (text_line_blank(&in->line))
             continue;
-        enum status status = texts_add_line(texts, session->classifier.tokenizer, &in->line);
+        status = texts_add_line(texts, session->classifier.tokenizer, &in->line);
         if (!status)
             status = classifier_check(&session->classifier, &texts->tokens[texts->count - 1]);
         if (status && texts->count > before)
@@ -305,7 +311,7 @@ static enum status read_line(const struct session *session, struct input *in, st
         in->refused += status == STATUS_INPUT;
         in->taken += status == STATUS_OK;
     }
-    return ferror(in->file) ? status_fail(STATUS_IO, "%s: %s", in->name, strerror(errno)) : STATUS_OK;
+    return STATUS_OK;
 }
 
 /* All are read before the first bundle is spent. */

@@ -50,9 +50,9 @@ static error_t parse(int key, char *argument, struct argp_state *state)
 static const struct argp argp = {options,
                                  parse,
                                  NULL,
-                                 "Runs a party in the foreground until SIGTERM or SIGINT. It prints one line "
-                                 "on standard output when it is "
-                                 "ready, and its log on standard error.",
+                                 "Runs a party in the foreground until SIGTERM, SIGINT, SIGHUP or "
+                                 "SIGQUIT. It prints one line on standard output when it is ready, and its "
+                                 "log on standard error.",
                                  NULL,
                                  NULL,
                                  NULL};
@@ -74,10 +74,14 @@ static void stop(int signal_number)
 
 static void handle(void (*handler)(int))
 {
-    struct sigaction action = {.sa_handler = handler};
+    struct sigaction action = {.sa_handler = handler}, before;
     sigemptyset(&action.sa_mask);
     sigaction(SIGTERM, &action, NULL);
     sigaction(SIGINT, &action, NULL);
+    sigaction(SIGQUIT, &action, NULL);
+    /* There is nothing to read anew. Under nohup it stays ignored. */
+    if (sigaction(SIGHUP, NULL, &before) == 0 && before.sa_handler != SIG_IGN)
+        sigaction(SIGHUP, &action, NULL);
 }
 
 /* Each connection takes a descriptor. */
@@ -103,9 +107,10 @@ static enum status run(const struct config *config)
     if (atomic_load(&stopped))
         service_stop(service);
     printf("P%d listening on %s\n", (int)config->role, service_endpoint(service));
-    status = command_flush();
-    if (!status)
-        status = service_run(service);
+    if (command_flush() != STATUS_OK)
+        journal(config->name, "listens on %s, but nobody is told: %s", service_endpoint(service),
+                status_message());
+    status = service_run(service);
     handle(SIG_IGN);
     atomic_store(&running, NULL);
     if (status)

@@ -1,8 +1,7 @@
 #include "parties/command.h"
 
-#include <errno.h>
+#include <stdbool.h>
 #include <stdio.h>
-#include <string.h>
 
 #include "parties/texts.h"
 
@@ -42,6 +41,14 @@ static void print_ids(const struct tokens *tokens)
     putchar('\n');
 }
 
+static enum status encode(const struct tokenizer *tokenizer, const struct text_line *line, struct tokens *out)
+{
+    const enum status status = text_line_check(line);
+    return status ? status
+                  : tokenizer_encode_bytes(tokenizer, line->text, line->text_length, line->pair,
+                                           line->pair_length, out);
+}
+
 int command_tokenize(int argc, char **argv)
 {
     const char *model = NULL;
@@ -52,14 +59,15 @@ int command_tokenize(int argc, char **argv)
     enum status status = tokenizer_open(&tokenizer, model);
     if (status)
         return command_fail(argv[0]);
-    while (!status && text_line_read(&line, stdin)) {
-        status = tokenizer_encode_bytes(tokenizer, line.text, line.text_length, line.pair, line.pair_length,
-                                        &tokens);
-        if (!status)
+    for (bool more = true; !status && more;) {
+        status = text_line_read(&more, &line, stdin);
+        if (status)
+            status = status_prefix(status, "standard input: ");
+        else if (more && (status = encode(tokenizer, &line, &tokens)))
+            status = status_prefix(status, "standard input:%lu: ", line.number);
+        else if (more)
             print_ids(&tokens);
     }
-    if (!status && ferror(stdin))
-        status = status_fail(STATUS_IO, "standard input: %s", strerror(errno));
     tokens_clear(&tokens);
     text_line_clear(&line);
     tokenizer_close(&tokenizer);

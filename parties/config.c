@@ -79,6 +79,16 @@ static void copy_name(struct config_reader *reader, char out[NET_NAME_MAX])
         strcpy(out, name);
 }
 
+/* An IPv6 address without brackets: ZeroMQ would look it up as a name, again and again. port: its colon. */
+static bool bare_ipv6(const char *host, const char *port)
+{
+    const char *from = memchr(host, ';', (size_t)(port - host)); /* behind the address to call from */
+    if (from)
+        host = from + 1;
+    const bool brackets = host < port && host[0] == '[' && port[-1] == ']';
+    return !brackets && memchr(host, ':', (size_t)(port - host));
+}
+
 /* tcp://HOST:PORT or ipc://PATH; ZeroMQ judges the host. */
 static const char *endpoint(struct config_reader *reader, const char *name, bool wildcard, bool required)
 {
@@ -94,11 +104,13 @@ static const char *endpoint(struct config_reader *reader, const char *name, bool
         config_refuse(reader, name, "must look like tcp://ADDRESS:PORT");
         return NULL;
     }
-    if (wildcard && strcmp(port, ":*") == 0)
-        return text;
     number = strtol(port + 1, &end, 10);
-    if (end == port + 1 || *end || number < 1 || number > 65535) {
+    if (!(wildcard && strcmp(port, ":*") == 0) && (end == port + 1 || *end || number < 1 || number > 65535)) {
         config_refuse(reader, name, "must end with a port from 1 to 65535");
+        return NULL;
+    }
+    if (bare_ipv6(text + 6, port)) {
+        config_refuse(reader, name, "must hold an IPv6 address in brackets: tcp://[::1]:7700");
         return NULL;
     }
     if (!wildcard && strncmp(text + 6, "*:", 2) == 0) {
@@ -193,6 +205,12 @@ static void read_peer_key(struct config_reader *reader, struct net_peer *peer)
         config_refuse_prefix(reader, key ? "key" : "key_file", status);
 }
 
+/* Of two parties the one with the higher number calls. */
+static bool party_calls(enum net_role from, enum net_role to)
+{
+    return net_is_party(from) && net_is_party(to) && from > to;
+}
+
 static void read_peer(struct config_reader *reader, struct config *config)
 {
     struct net_peer *peer = &config->peer[config->peers];
@@ -216,6 +234,8 @@ static void read_peer(struct config_reader *reader, struct config *config)
         config_refuse(reader, "name", "is the name of this process itself");
     else if (strcmp(peer->public_key, config->public_key) == 0)
         config_refuse(reader, "name", "has the key of this process itself: every process needs its own");
+    else if (!call && party_calls(config->role, peer->role))
+        config_refuse(reader, "endpoint", "is missing: %s calls %s", role_word[config->role], role_word[role]);
     for (uint32_t i = 0; i < config->peers; i++) {
         const struct net_peer *other = &config->peer[i];
         if (strcmp(other->name, peer->name) == 0)

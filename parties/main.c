@@ -3,12 +3,14 @@
 
 #include <cblas.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <locale.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <sodium.h>
 
@@ -66,17 +68,14 @@ static int refuse(const char *name)
 
 static int run(const struct command *command, int argc, char **argv)
 {
-    char name[64];
+    static char name[64]; /* for messages up to the very end */
     snprintf(name, sizeof name, "trefoil %s", command->name);
     argv[0] = name;
     /* glibc's message of a wrong option takes this name instead. */
     program_invocation_name = program_invocation_short_name = name;
     if (command->secret)
         command_forbid_core_files();
-    int result = command->run(argc, argv);
-    if (result == COMMAND_OK && command_flush() != STATUS_OK)
-        result = command_fail(name);
-    return result;
+    return command->run(argc, argv);
 }
 
 static int help(int argc, char **argv)
@@ -90,8 +89,27 @@ static int help(int argc, char **argv)
     return command ? run(command, 2, of) : refuse(argv[1]);
 }
 
+/* A number that is closed at the start would be given to the next file or socket that is opened, and messages would go into it.
+ * Opened the wrong way round: reading and writing still fail. */
+static bool open_standard_files(void)
+{
+    for (int file = STDIN_FILENO; file <= STDERR_FILENO; file++)
+        if (fcntl(file, F_GETFD) < 0 && open("/dev/null", file == STDIN_FILENO ? O_WRONLY : O_RDONLY) != file)
+            return false;
+    return true;
+}
+
+/* However a command ends, by argp's --help as well. */
+static void check_output(void)
+{
+    if (command_flush() != STATUS_OK)
+        _exit(command_fail(program_invocation_short_name));
+}
+
 int main(int argc, char **argv)
 {
+    if (!open_standard_files() || atexit(check_output) != 0)
+        return COMMAND_FAILED;
     argp_program_version = PACKAGE_STRING;
     argp_err_exit_status = COMMAND_USAGE;
     setlocale(LC_CTYPE, "");

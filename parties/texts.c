@@ -6,34 +6,67 @@
 
 #include <sodium.h>
 
-bool text_line_read(struct text_line *line, FILE *file)
+/* Up to the end of the line or the file; whichever it was. *length counts what did not fit, too. */
+static int read_to_end(char *text, size_t *length, FILE *file)
 {
-    ssize_t n = getline(&line->text, &line->capacity, file);
-    if (n < 0)
-        return false;
+    size_t n = 0;
+    int c;
+    flockfile(file);
+    for (; (c = getc_unlocked(file)) != EOF && c != '\n'; n++)
+        if (n < TEXT_LINE_MAX)
+            text[n] = (char)c;
+    funlockfile(file);
+    *length = n;
+    return c;
+}
+
+enum status text_line_read(bool *more, struct text_line *line, FILE *file)
+{
+    size_t n;
+    *more = false;
+    if (!line->text && !(line->text = malloc(TEXT_LINE_MAX + 1)))
+        return status_fail(STATUS_MEMORY, "out of memory for a line");
+    const int end = read_to_end(line->text, &n, file);
+    if (end == EOF && ferror(file))
+        return status_fail(STATUS_IO, "%s", strerror(errno));
+    if (end == EOF && n == 0)
+        return STATUS_OK;
+    *more = true;
     line->number++;
-    while (n > 0 && (line->text[n - 1] == '\n' || line->text[n - 1] == '\r'))
-        line->text[--n] = '\0';
-    line->text_length = (size_t)n;
-    line->pair = memchr(line->text, '\t', (size_t)n);
+    line->too_long = n > TEXT_LINE_MAX;
+    if (line->too_long)
+        n = 0;
+    while (n > 0 && line->text[n - 1] == '\r')
+        n--;
+    line->text[n] = '\0';
+    line->text_length = n;
+    line->pair = memchr(line->text, '\t', n);
     line->pair_length = 0;
     if (line->pair) {
         *line->pair++ = '\0';
         line->pair_length = (size_t)(line->text + n - line->pair);
         line->text_length = (size_t)(line->pair - line->text) - 1;
     }
-    return true;
+    return STATUS_OK;
+}
+
+enum status text_line_check(const struct text_line *line)
+{
+    if (line->too_long)
+        return status_fail(STATUS_INPUT, "the line has more than %u bytes: it is too long for a text",
+                           TEXT_LINE_MAX);
+    return STATUS_OK;
 }
 
 bool text_line_blank(const struct text_line *line)
 {
-    return strspn(line->text, " ") == line->text_length && !line->pair;
+    return !line->too_long && strspn(line->text, " ") == line->text_length && !line->pair;
 }
 
 void text_line_clear(struct text_line *line)
 {
     if (line->text)
-        sodium_memzero(line->text, line->capacity);
+        sodium_memzero(line->text, TEXT_LINE_MAX + 1);
     free(line->text);
     *line = (struct text_line){0};
 }
@@ -74,9 +107,12 @@ enum status texts_add(struct texts *texts, const struct tokenizer *tokenizer, co
 enum status texts_add_line(struct texts *texts, const struct tokenizer *tokenizer,
                            const struct text_line *line)
 {
+    enum status status = text_line_check(line);
+    if (status)
+        return status;
     if (strlen(line->text) != line->text_length || (line->pair && strlen(line->pair) != line->pair_length))
         return status_fail(STATUS_INPUT, "the line holds a byte of value 0: it is no text");
-    const enum status status = texts_add(texts, tokenizer, line->text, line->pair);
+    status = texts_add(texts, tokenizer, line->text, line->pair);
     if (!status)
         texts->line[texts->count - 1] = line->number;
     return status;
@@ -94,23 +130,29 @@ void texts_drop(struct texts *texts)
     wipe(texts, --texts->count);
 }
 
+static enum status add_checked(struct texts *texts, const struct tokenizer *tokenizer,
+                               const struct text_line *line, size_t limit)
+{
+    if (text_line_blank(line))
+        return STATUS_OK;
+    enum status status = texts_add_line(texts, tokenizer, line);
+    if (!status && limit)
+        status = tokens_check(&texts->tokens[texts->count - 1], limit);
+    return status;
+}
+
 static enum status read_lines(struct texts *texts, const struct tokenizer *tokenizer, FILE *file,
                               const char *name, size_t limit)
 {
     struct text_line line = {0};
     enum status status = STATUS_OK;
-    errno = 0;
-    while (!status && text_line_read(&line, file)) {
-        if (text_line_blank(&line))
-            continue;
-        status = texts_add_line(texts, tokenizer, &line);
-        if (!status && limit)
-            status = tokens_check(&texts->tokens[texts->count - 1], limit);
+    for (bool more = true; !status && more;) {
+        status = text_line_read(&more, &line, file);
         if (status)
+            status = status_prefix(status, "%s: ", name);
+        else if (more && (status = add_checked(texts, tokenizer, &line, limit)))
             status = status_prefix(status, "%s:%lu: ", name, line.number);
     }
-    if (!status && ferror(file))
-        status = status_fail(STATUS_IO, "%s: %s", name, strerror(errno));
     text_line_clear(&line);
     return status;
 }

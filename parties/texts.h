@@ -3,23 +3,27 @@
 #ifndef TREFOIL_PARTIES_TEXTS_H
 #define TREFOIL_PARTIES_TEXTS_H
 
+#include <stdbool.h>
 #include <stdio.h>
 
 #include "model/calibrate.h"
 #include "model/tokenizer.h"
 #include "ring/status.h"
 
+#define TEXT_LINE_MAX (1u << 20) /* bytes: far beyond what any model takes, and tokenized within a second */
+
 /* One line, without its end. */
 struct text_line {
-    char *text; /* owned */
+    char *text; /* owned; [TEXT_LINE_MAX + 1] */
     char *pair; /* inside text, or NULL */
     size_t text_length, pair_length;
-    size_t capacity;
     unsigned long number; /* from 1 */
+    bool too_long;        /* of more bytes than that: it was read to its end, nothing of it is here */
 };
-/* Reads the next line into it; false at the end of the file. Start with {0}. A read error is left to ferror.
- */
-bool text_line_read(struct text_line *line, FILE *file);
+/* Reads the next line into it; *more is false at the end of the file. Start with {0}. */
+STATUS_MUST_USE enum status text_line_read(bool *more, struct text_line *line, FILE *file);
+/* STATUS_INPUT if it was too long. */
+STATUS_MUST_USE enum status text_line_check(const struct text_line *line);
 /* Nothing to read: spaces only. */
 bool text_line_blank(const struct text_line *line);
 void text_line_clear(struct text_line *line);
@@ -34,7 +38,7 @@ struct texts {
 /* Appends one text. */
 STATUS_MUST_USE enum status texts_add(struct texts *texts, const struct tokenizer *tokenizer,
                                       const char *text, const char *pair);
-/* Appends a line. STATUS_INPUT if it holds a byte of value 0: a text ends there. */
+/* Appends a line. STATUS_INPUT if it was too long, or holds a byte of value 0: a text ends there. */
 STATUS_MUST_USE enum status texts_add_line(struct texts *texts, const struct tokenizer *tokenizer,
                                            const struct text_line *line);
 /* Takes the last one back. */

@@ -10,8 +10,12 @@
  *     trefoil_close(&trefoil);
  *
  * The text is tokenized, embedded and shared here; it leaves this process only as shares that tell no party
- * anything, and the logits are put together here. Every function may wait for the parties, but no longer than
- * the timeouts of the configuration. A handle belongs to one thread at a time; there may be many.
+ * anything, and the logits are put together here. A handle belongs to one thread at a time; there may be many.
+ *
+ * trefoil_open, trefoil_classify and trefoil_deal wait for the parties: for one that cannot be reached, and for a
+ * place at parties that are busy, as long as timeout_ms of the configuration says (20 seconds unless set). One that
+ * is connected may have a model to load, or its line be busy with bundles: each of its messages is waited for up to
+ * 30 times as long (ten minutes), and by trefoil_deal up to six hours.
  *
  * Link with pkg-config --libs trefoil. */
 #ifndef TREFOIL_H

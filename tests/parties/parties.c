@@ -127,12 +127,20 @@ static void write_config(const struct parties *p, int number)
     ck_assert_int_eq(fclose(file), 0);
 }
 
-/* Between fork and exec only what is safe while other threads hold locks. */
-static void become(const char *program, const char *config, const char *log)
+static void direct(int number, const char *path)
 {
-    const int file = open(log, O_WRONLY | O_CREAT | O_APPEND, 0600);
-    dup2(file, STDOUT_FILENO);
-    dup2(file, STDERR_FILENO);
+    const int file = path ? open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600) : -1;
+    if (file < 0)
+        close(number);
+    else
+        dup2(file, number);
+}
+
+/* Between fork and exec only what is safe while other threads hold locks. */
+static void become(const char *program, const char *config, const char *out, const char *err)
+{
+    direct(STDOUT_FILENO, out);
+    direct(STDERR_FILENO, err);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     execl(program, program, "party", "--config", config, (char *)NULL);
     _exit(127);
@@ -140,16 +148,22 @@ static void become(const char *program, const char *config, const char *log)
 
 void parties_start(struct parties *p, int number)
 {
-    char log[300], config[300];
+    char log[300];
+    snprintf(log, sizeof log, "%s/%s.log", p->folder, names[number]);
+    parties_start_to(p, number, log, log);
+}
+
+void parties_start_to(struct parties *p, int number, const char *out, const char *err)
+{
+    char config[300];
     const char *program = getenv("TREFOIL_PROGRAM");
     ck_assert_msg(program && access(program, X_OK) == 0, "TREFOIL_PROGRAM does not name the trefoil program");
-    snprintf(log, sizeof log, "%s/%s.log", p->folder, names[number]);
     snprintf(config, sizeof config, "%s/%s.conf", p->folder, names[number]);
     write_config(p, number);
     const pid_t child = fork();
     ck_assert_int_ge(child, 0);
     if (child == 0)
-        become(program, config, log);
+        become(program, config, out, err);
     p->process[number] = child;
 }
 
@@ -164,9 +178,14 @@ void parties_kill(struct parties *p, int number)
 
 int parties_stop(struct parties *p, int number)
 {
+    return parties_stop_by(p, number, SIGTERM);
+}
+
+int parties_stop_by(struct parties *p, int number, int signal_number)
+{
     int result = -1;
     if (p->process[number] > 0) {
-        kill(p->process[number], SIGTERM);
+        kill(p->process[number], signal_number);
         waitpid(p->process[number], &result, 0);
     }
     p->process[number] = 0;

@@ -30,10 +30,13 @@ struct parties {
 void parties_init(struct parties *parties, int timeout_ms, bool inproc);
 /* Starts one party in a process of its own; its log goes to FOLDER/P<number>.log. */
 void parties_start(struct parties *parties, int number);
+/* The same with its standard output and error appended to files; NULL: closed. */
+void parties_start_to(struct parties *parties, int number, const char *out, const char *err);
 /* SIGKILL and wait. */
 void parties_kill(struct parties *parties, int number);
 /* SIGTERM and wait: a clean end. Returns the exit status. */
 int parties_stop(struct parties *parties, int number);
+int parties_stop_by(struct parties *parties, int number, int signal_number);
 void parties_clear(struct parties *parties);
 
 /* hidden 16, 2 heads, 1 layer: fast enough to be run many hundred times. */

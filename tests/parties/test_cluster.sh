@@ -99,6 +99,14 @@ expect 0 "more are dealt" "$trefoil" offline --cluster "$cluster" --bundles 2 --
 expect 0 "and it goes on" infer --text good --clear
 says "clear"
 
+if [ -w /dev/full ]; then
+    for command in "infer --text good" status; do
+        expect 1 "a full disk for the output of $command" sh -c "\"\$1\" $command --cluster \"\$2\" >/dev/full" sh \
+            "$trefoil" "$cluster"
+        says "disk is full"
+    done
+fi
+
 # ---- a file ----
 "$trefoil" offline --cluster "$cluster" --bundles 7 --bucket 16 >/dev/null
 printf '%s\n' 'a warm and funny film' 'dull , loud' 'i loved it' 'what a mess' 'it is fine' 'far too long' >"$scratch/lines"
@@ -113,7 +121,11 @@ grep -v '^  ' "$scratch/out" | cmp -s - "$scratch/lines" && wrong "more lines th
 
 # ---- lines that cannot be classified ----
 "$trefoil" offline --cluster "$cluster" --bundles 4 --bucket 16 >/dev/null
-printf 'good\n\n\t\n%s\nb\0ad\nbad\n' "$(yes word | head -n 600 | tr '\n' ' ')" >"$scratch/texts"
+{
+    printf 'good\n\n\t\n%s\nb\0ad\n' "$(yes word | head -n 600 | tr '\n' ' ')"
+    head -c 3000000 /dev/zero | tr '\0' a
+    printf '\nbad\n'
+} >"$scratch/texts"
 for from in file input; do
     if [ $from = file ]; then
         name=$scratch/texts
@@ -126,8 +138,9 @@ for from in file input; do
     says "$name:3: the text is empty"
     says "$name:4: the text has 602 tokens"
     says "$name:5: the line holds a byte of value 0"
-    says "3 of 5 lines could not be classified"
-    [ "$(sed -n 's/.*"line":\([0-9]*\).*/\1/p' "$scratch/out" | tr '\n' ' ')" = "1 6 " ] || wrong "not the lines 1 and 6"
+    says "$name:6: the line has more than 1048576 bytes"
+    says "4 of 6 lines could not be classified"
+    [ "$(sed -n 's/.*"line":\([0-9]*\).*/\1/p' "$scratch/out" | tr '\n' ' ')" = "1 7 " ] || wrong "not the lines 1 and 7"
 done
 
 # ---- evaluation ----

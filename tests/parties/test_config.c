@@ -209,6 +209,17 @@ START_TEST(endpoints_must_look_like_endpoints)
     refused(start, "listen = \"tcp://127.0.0.1\";", peers, "listen must look like tcp://ADDRESS:PORT");
     refused(start, "listen = \"tcp://127.0.0.1:70000\";", peers, "listen must end with a port");
     refused(start, "listen = \"inproc://x\";", peers, "listen must look like");
+    refused(start, "listen = \"tcp://::1:7700\";", peers, "listen must hold an IPv6 address in brackets");
+    refused(start, "listen = \"tcp://:::*\";", peers, "listen must hold an IPv6 address in brackets");
+    refused(start, "listen = \"tcp://[::1]\";", peers, "listen must end with a port");
+    static const char *const good[] = {"tcp://[::]:7700", "tcp://[::1]:*", "tcp://*:7700", "tcp://*:*", "ipc:///tmp/a:b"};
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
+        struct config config;
+        char listen[80];
+        snprintf(listen, sizeof listen, "listen = \"%s\";", good[i]);
+        ck_assert_msg(load(&config, start, listen, peers) == STATUS_OK, "%s", status_message());
+        config_unload(&config);
+    }
 }
 END_TEST
 
@@ -227,6 +238,27 @@ START_TEST(peers_are_checked_one_by_one)
     refused(party, one, "{ name = \"b\"; role = \"P2\"; key_file = \"p2.key.pub\"; adress = \"x\"; } );",
             "adress is no setting of a peer");
     refused(party, one, "{ name = \"b\"; role = \"P2\"; key_file = \"none.pub\"; } );", "none.pub");
+}
+END_TEST
+
+START_TEST(a_party_must_know_where_those_are_that_it_calls)
+{
+    static const char two[] = "name = \"two\"; role = \"P2\"; key_file = \"p2.key\"; store = \"s\";\n"
+                              "listen = \"tcp://*:7702\";\n";
+    static const char one[] = "name = \"one\"; role = \"P1\"; key_file = \"p1.key\"; store = \"s\";\n"
+                              "listen = \"tcp://*:7701\";\n";
+#define ZERO "peers = ( { name = \"zero\"; role = \"P0\"; key_file = \"own.key.pub\";"
+#define CALLED " endpoint = \"tcp://zero:7700\"; },\n"
+    refused(one, ZERO " },\n", "{ name = \"two\"; role = \"P2\"; key_file = \"p2.key.pub\"; } );",
+            ":3: endpoint is missing: P1 calls P0");
+    refused(two, ZERO CALLED, "{ name = \"one\"; role = \"P1\"; key_file = \"p1.key.pub\"; } );",
+            ":4: endpoint is missing: P2 calls P1");
+    struct config config;
+    ck_assert_int_eq(load(&config, one, ZERO CALLED, "{ name = \"two\"; role = \"P2\"; key_file = \"p2.key.pub\"; } );"),
+                     STATUS_OK);
+    ck_assert_str_eq(config.peer[0].endpoint, "tcp://zero:7700");
+    ck_assert_ptr_null(config.peer[1].endpoint);
+    config_unload(&config);
 }
 END_TEST
 
@@ -333,6 +365,7 @@ int main(void)
     tcase_add_test(tests, a_missing_file_is_an_error);
     tcase_add_test(tests, endpoints_must_look_like_endpoints);
     tcase_add_test(tests, peers_are_checked_one_by_one);
+    tcase_add_test(tests, a_party_must_know_where_those_are_that_it_calls);
     tcase_add_test(tests, a_client_must_know_where_the_parties_are);
     tcase_add_test(tests, a_secret_key_that_others_can_read_is_refused);
     tcase_add_test(tests, keys_are_private_and_never_written_over);

@@ -1,6 +1,8 @@
 /* Parties killed with SIGKILL at random moments of both phases, restarted, and gone on with. */
+#include <errno.h>
 #include <math.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -247,6 +249,67 @@ START_TEST(a_party_that_is_stopped_while_it_starts_ends_cleanly_and_keeps_its_bu
 }
 END_TEST
 
+START_TEST(a_lost_terminal_and_its_keys_end_a_party_cleanly)
+{
+    static const int signals[] = {SIGHUP, SIGQUIT, SIGINT, SIGTERM};
+    parties_init(&parties, 3000, false);
+    for (int n = 0; n < 4; n++) {
+        parties_start(&parties, 0);
+        wait_for_log(0, "listening", n + 1);
+        ck_assert_int_eq(parties_stop_by(&parties, 0, signals[n]), 0);
+        wait_for_log(0, "is closed cleanly", n + 1);
+    }
+    parties_clear(&parties);
+}
+END_TEST
+
+START_TEST(a_party_under_nohup_outlives_its_terminal)
+{
+    parties_init(&parties, 3000, false);
+    signal(SIGHUP, SIG_IGN);
+    parties_start(&parties, 0);
+    signal(SIGHUP, SIG_DFL);
+    wait_for_log(0, "listening", 1);
+    ck_assert_int_eq(kill(parties.process[0], SIGHUP), 0);
+    usleep(500000);
+    ck_assert_int_eq(waitpid(parties.process[0], NULL, WNOHANG), 0);
+    ck_assert_int_eq(parties_stop(&parties, 0), 0);
+    parties_clear(&parties);
+}
+END_TEST
+
+START_TEST(a_party_whose_output_is_full_or_closed_starts_all_the_same)
+{
+    static const char *const out[] = {"/dev/full", NULL};
+    char log[300];
+    parties_init(&parties, 3000, false);
+    snprintf(log, sizeof log, "%s/P0.log", parties.folder);
+    for (int n = 0; n < 2; n++) {
+        parties_start_to(&parties, 0, out[n], log);
+        wait_for_log(0, "nobody is told: cannot write the output", n + 1);
+        ck_assert_int_eq(parties_stop(&parties, 0), 0);
+        wait_for_log(0, "is closed cleanly", n + 1);
+    }
+    parties_clear(&parties);
+}
+END_TEST
+
+START_TEST(a_log_that_is_closed_goes_into_nothing_else)
+{
+    char log[300], path[40], file[40] = "";
+    parties_init(&parties, 3000, false);
+    snprintf(log, sizeof log, "%s/P0.log", parties.folder);
+    parties_start_to(&parties, 0, log, NULL);
+    wait_for_log(0, "listening", 1);
+    snprintf(path, sizeof path, "/proc/%d/fd/2", (int)parties.process[0]);
+    /* Only root looks into a process that leaves no core file. */
+    if (readlink(path, file, sizeof file - 1) >= 0 || errno != EACCES)
+        ck_assert_str_eq(file, "/dev/null");
+    ck_assert_int_eq(parties_stop(&parties, 0), 0);
+    parties_clear(&parties);
+}
+END_TEST
+
 START_TEST(a_party_whose_files_may_not_grow_is_not_killed)
 {
     char command[700];
@@ -277,6 +340,13 @@ int main(void)
 #else
     (void)a_party_whose_files_may_not_grow_is_not_killed;
 #endif
+    suite_add_tcase(suite, tcase);
+    tcase = tcase_create("terminals and outputs");
+    tcase_set_timeout(tcase, 200);
+    tcase_add_test(tcase, a_lost_terminal_and_its_keys_end_a_party_cleanly);
+    tcase_add_test(tcase, a_party_under_nohup_outlives_its_terminal);
+    tcase_add_test(tcase, a_party_whose_output_is_full_or_closed_starts_all_the_same);
+    tcase_add_test(tcase, a_log_that_is_closed_goes_into_nothing_else);
     suite_add_tcase(suite, tcase);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);

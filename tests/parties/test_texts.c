@@ -23,25 +23,32 @@ static void tear_down(void)
     tokenizer_close(&tokenizer);
 }
 
+static bool next(struct text_line *line, FILE *file)
+{
+    bool more;
+    ck_assert_int_eq(text_line_read(&more, line, file), STATUS_OK);
+    return more;
+}
+
 START_TEST(a_line_may_hold_a_pair_and_may_lack_its_end)
 {
     struct text_line line = {0};
     char text[] = "one two\r\nthree\tfour\n\nfive";
     FILE *file = fmemopen(text, strlen(text), "r");
-    ck_assert(text_line_read(&line, file));
+    ck_assert(next(&line, file));
     ck_assert_str_eq(line.text, "one two");
     ck_assert_ptr_null(line.pair);
-    ck_assert(text_line_read(&line, file));
+    ck_assert(next(&line, file));
     ck_assert_str_eq(line.text, "three");
     ck_assert_str_eq(line.pair, "four");
     ck_assert_uint_eq(line.text_length, 5);
     ck_assert_uint_eq(line.pair_length, 4);
-    ck_assert(text_line_read(&line, file));
+    ck_assert(next(&line, file));
     ck_assert_uint_eq(line.text_length, 0);
-    ck_assert(text_line_read(&line, file));
+    ck_assert(next(&line, file));
     ck_assert_str_eq(line.text, "five");
     ck_assert_uint_eq(line.number, 4);
-    ck_assert(!text_line_read(&line, file));
+    ck_assert(!next(&line, file));
     text_line_clear(&line);
     fclose(file);
 }
@@ -56,13 +63,54 @@ START_TEST(a_line_that_is_too_long_is_named)
 }
 END_TEST
 
+/* A line of the most bytes, two of one more, the last of them without an end. */
+START_TEST(a_line_without_bound_is_passed_over_and_not_kept)
+{
+    struct text_line line = {0};
+    struct texts texts = {0};
+    FILE *file = tmpfile();
+    ck_assert_ptr_nonnull(file);
+    fputs("good\n", file);
+    for (int n = 0; n < 3; n++) {
+        for (size_t i = 0; i < TEXT_LINE_MAX + (n > 0); i++)
+            putc('a', file);
+        fputs(n == 2 ? "" : n == 1 ? "\nfine\n" : "\n", file);
+    }
+    rewind(file);
+    while (next(&line, file)) {
+        const bool good = line.number != 3 && line.number != 5;
+        ck_assert_uint_le(line.number, 5);
+        ck_assert(line.too_long == !good);
+        ck_assert(!text_line_blank(&line));
+        ck_assert_uint_eq(line.text_length, line.number == 2 ? TEXT_LINE_MAX : good ? 4 : 0);
+        ck_assert_int_eq(texts_add_line(&texts, tokenizer, &line), good ? STATUS_OK : STATUS_INPUT);
+    }
+    ck_assert_uint_eq(line.number, 5);
+    ck_assert_uint_eq(texts.count, 3);
+    ck_assert_str_eq(texts.text[2], "fine");
+    ck_assert_uint_eq(texts.line[2], 4);
+    texts_clear(&texts);
+    text_line_clear(&line);
+    fclose(file);
+}
+END_TEST
+
+START_TEST(a_folder_in_place_of_a_file_is_named)
+{
+    struct texts texts = {0};
+    ck_assert_int_eq(texts_read(&texts, tokenizer, "/tmp", 0), STATUS_IO);
+    ck_assert_ptr_nonnull(strstr(status_message(), "/tmp: "));
+    texts_clear(&texts);
+}
+END_TEST
+
 START_TEST(a_line_with_a_zero_byte_is_refused_and_not_cut)
 {
     struct text_line line = {0};
     struct texts texts = {0};
     char text[] = "good\nnot\0 good\nnot\tgood\0 at all\nfine";
     FILE *file = fmemopen(text, sizeof text - 1, "r");
-    while (text_line_read(&line, file)) {
+    while (next(&line, file)) {
         const bool good = line.number == 1 || line.number == 4;
         ck_assert_int_eq(texts_add_line(&texts, tokenizer, &line), good ? STATUS_OK : STATUS_INPUT);
     }
@@ -152,6 +200,8 @@ int main(void)
     tcase_add_test(tests, a_line_may_hold_a_pair_and_may_lack_its_end);
     tcase_add_test(tests, a_line_that_is_too_long_is_named);
     tcase_add_test(tests, a_line_with_a_zero_byte_is_refused_and_not_cut);
+    tcase_add_test(tests, a_line_without_bound_is_passed_over_and_not_kept);
+    tcase_add_test(tests, a_folder_in_place_of_a_file_is_named);
     tcase_add_test(tests, the_sample_texts_are_many_and_hold_pairs);
     tcase_add_test(tests, the_public_part_of_a_model_is_what_a_client_needs_and_no_more);
     suite_add_tcase(suite, tests);

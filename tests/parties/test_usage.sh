@@ -63,6 +63,14 @@ done
 printf 'it works\nA\tB\n\n' >"$scratch/texts"
 expect 0 "tokenize prints a line a line" "$trefoil" tokenize --model "$model" <"$scratch/texts"
 printf '101 2009 2573 102\n101 1037 102 1038 102\n101 102\n' | cmp -s - "$scratch/out" || wrong "other ids"
+{
+    cat "$scratch/texts"
+    head -c 3000000 /dev/zero | tr '\0' a
+    printf '\nit works\n'
+} >"$scratch/endless"
+expect 1 "a line without bound is not tokenized" "$trefoil" tokenize --model "$model" <"$scratch/endless"
+says "standard input:4: the line has more than 1048576 bytes"
+[ "$(wc -l <"$scratch/out")" -eq 3 ] || wrong "not the lines before it"
 mkdir "$scratch/bare"
 cp "$model/config.json" "$model/model.safetensors" "$scratch/bare"
 expect 1 "a missing vocabulary is named" "$trefoil" tokenize --model "$scratch/bare" <"$scratch/texts"
@@ -141,5 +149,13 @@ if [ -w /dev/full ]; then
     expect 1 "a full disk is an error" sh -c "\"\$1\" tokenize --model \"\$2\" <\"\$3\" >/dev/full" sh "$trefoil" \
         "$model" "$scratch/texts"
     says "disk is full"
+    expect 1 "also of what count prints" sh -c '"$1" count --model "$2" >/dev/full' sh "$trefoil" "$model"
+    says "trefoil count: cannot write the output: the disk is full"
+    for option in --version --help help "help count" "count --help"; do
+        expect 1 "and of $option" sh -c "\"\$1\" $option >/dev/full" sh "$trefoil"
+        says "disk is full"
+    done
 fi
+expect 1 "and so is an output that is closed" sh -c '"$1" count --model "$2" >&-' sh "$trefoil" "$model"
+says "cannot write the output"
 echo "$passed facts"
