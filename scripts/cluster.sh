@@ -223,7 +223,7 @@ share_and_deal() {
     "$trefoil" share --config "$dir/client.conf" --model "$model" ${name:+--name "$name"} \
         ${calibration:+--calibration "$calibration"} >"$dir/log/model.new" || {
         rm -f "$dir/log/model.new"
-        fail "the parties run, but the model was not shared; scripts/cluster.sh stop $(quote "$dir") stops them"
+        fail "the parties run, but the model was not shared; $(quote "$0") stop $(quote "$dir") stops them"
     }
     mv "$dir/log/model.new" "$dir/log/model"
     deal
@@ -238,14 +238,6 @@ deal() {
     done
 }
 
-# As a shell takes it: in quotes where it needs them.
-quote() {
-    case $1 in
-    *[!A-Za-z0-9_./:=@%+,-]*) printf "'%s'" "$(printf '%s' "$1" | sed "s/'/'\\\\''/g")" ;;
-    *) printf '%s' "$1" ;;
-    esac
-}
-
 next_steps() {
     shown=$(quote "$dir")
     cat <<TXT
@@ -254,7 +246,7 @@ three parties run, their logs are in $dir/log
     trefoil infer --cluster $shown --text "..."
     trefoil offline --cluster $shown --bucket 32 --bundles 10
     trefoil status --cluster $shown
-    scripts/cluster.sh stop $shown
+    $(quote "$0") stop $shown
 TXT
 }
 
@@ -297,7 +289,7 @@ show_status() {
             echo "$party does not run"
         fi
     done
-    running || fail "$dir does not run; scripts/cluster.sh start $(quote "$dir") starts it again"
+    running || fail "$dir does not run; $(quote "$0") start $(quote "$dir") starts it again"
     "$trefoil" status --config "$dir/client.conf"
 }
 

@@ -24,6 +24,14 @@ usage_error() {
     exit 2
 }
 
+# As a shell takes it: in quotes where it needs them.
+quote() {
+    case $1 in
+    *[!A-Za-z0-9_./:=@%+,-]*) printf "'%s'" "$(printf '%s' "$1" | sed "s/'/'\\\\''/g")" ;;
+    *) printf '%s' "$1" ;;
+    esac
+}
+
 # The comment at the head of a script is its manual.
 show_help() {
     sed -n -e '1d' -e '/^#/!q' -e 's/^# \{0,1\}//p' "$0"

@@ -25,6 +25,7 @@ expect 0 "a cluster starts, shares its model and deals" "$source/scripts/cluster
     --bundles 3 --bucket 16
 says "three parties run"
 says "--cluster '$scratch/the owner'\\''s cluster' --text"
+says "$source/scripts/cluster.sh stop '$scratch/the owner'\\''s cluster'"
 grep -q '^Max core file size  *0  *0 ' "/proc/$(cat "$cluster/P1.pid")/limits" || wrong "a party may leave a core file"
 expect 1 "it is not started twice" "$source/scripts/cluster.sh" start "$cluster" --model "$model"
 says "running already"
@@ -171,6 +172,7 @@ expect 0 "and the other one serves again" infer --text good --json
 left=$(ready)
 expect 0 "a cluster stops" "$source/scripts/cluster.sh" stop "$cluster"
 expect 1 "then nobody answers" "$source/scripts/cluster.sh" status "$cluster"
+says "$source/scripts/cluster.sh start '$scratch/the owner'\\''s cluster' starts it again"
 expect 0 "and starts again" "$source/scripts/cluster.sh" start "$cluster"
 [ "$(ready)" -eq "$left" ] || wrong "a clean stop lost bundles"
 expect 0 "with its model" infer --text good --json
