@@ -128,12 +128,21 @@ TXT
     mv "$dir/$1.conf.new" "$dir/$1.conf"
 }
 
+# Text as it stands between the quotation marks of libconfig; and back again.
+escape() {
+    printf '%s' "$1" | sed 's/[\\"]/\\&/g'
+}
+
+unescape() {
+    sed 's/\\\(.\)/\1/g'
+}
+
 client_conf() {
     cat >"$dir/client.conf" <<TXT
 name = "client";
 role = "owner"; # may share models, deal bundles and infer
 key_file = "client.key";
-model = "$model";
+model = "$(escape "$model")";
 tune = "$tune";
 peers = (
 $(peer P0 P0 "$endpoint0"),
@@ -177,6 +186,8 @@ $(peer client owner)"
 
 # ---- what a user asks for ----
 
+newline='
+'
 read_options() {
     model='' bundles='' buckets='' name='' calibration='' threads=1 tune=wan
     while [ $# -gt 0 ]; do
@@ -196,6 +207,7 @@ read_options() {
     if [ -n "$model" ]; then
         [ -d "$model" ] || fail "$model is no folder"
         model=$(cd "$model" && pwd)
+        case $model in *"$newline"*) fail "the name of the folder $model has more than one line" ;; esac
     fi
 }
 
@@ -257,17 +269,18 @@ start() {
         fail "$dir is running already; stop it first"
     fi
     if [ -f "$dir/client.conf" ]; then
-        before=$(sed -n 's/^model = "\(.*\)";$/\1/p' "$dir/client.conf")
+        known=$(sed -n 's/^model = "\(.*\)";$/\1/p' "$dir/client.conf" | unescape)
         for party in P0 P1 P2; do
             start_party $party
         done
         wait_for_links
-        if [ -n "$model" ] && { [ "$model" != "$before" ] || [ ! -f "$dir/log/model" ]; }; then
-            sed "s|^model = .*|model = \"$model\";|" "$dir/client.conf" >"$dir/client.conf.new"
+        if [ -n "$model" ] && { [ "$model" != "$known" ] || [ ! -f "$dir/log/model" ]; }; then
+            line="model = \"$(escape "$model")\";" awk '/^model = / { print ENVIRON["line"]; next } { print }' \
+                "$dir/client.conf" >"$dir/client.conf.new"
             mv "$dir/client.conf.new" "$dir/client.conf"
             share_and_deal
         elif [ -n "$bundles$buckets" ]; then
-            model=$before
+            model=$known
             deal
         fi
     else

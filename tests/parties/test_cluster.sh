@@ -5,6 +5,7 @@ set -eu
 . "$(dirname "$0")/say.sh"
 model=$source/models/sst2-tiny
 cluster="$scratch/the owner's cluster"
+odd="$scratch/R&D | \\1 \"new\""
 TREFOIL_PROGRAM=$trefoil
 export TREFOIL_PROGRAM
 
@@ -21,8 +22,9 @@ infer() {
     "$trefoil" infer --cluster "$cluster" "$@"
 }
 
-expect 0 "a cluster starts, shares its model and deals" "$source/scripts/cluster.sh" start "$cluster" --model "$model" \
-    --bundles 3 --bucket 16
+ln -s "$source/models" "$odd"
+expect 0 "a cluster starts, shares its model and deals" "$source/scripts/cluster.sh" start "$cluster" --model \
+    "$odd/sst2-tiny" --bundles 3 --bucket 16
 says "three parties run"
 says "--cluster '$scratch/the owner'\\''s cluster' --text"
 says "$source/scripts/cluster.sh stop '$scratch/the owner'\\''s cluster'"
@@ -166,6 +168,21 @@ says '"metric":"pearson"'
 expect 0 "a model is removed by name" "$trefoil" remove --cluster "$cluster" --name scorer
 "$trefoil" offline --cluster "$cluster" --bundles 1 --bucket 16 >/dev/null
 expect 0 "and the other one serves again" infer --text good --json
+
+# ---- another model, again in a folder of an odd name ----
+ln -s "$source/models" "$odd 2"
+"$source/scripts/cluster.sh" stop "$cluster" >/dev/null
+expect 0 "a cluster starts with another model" "$source/scripts/cluster.sh" start "$cluster" --model "$odd 2/sst2-tiny" \
+    --name second --bundles 1 --bucket 16
+cp "$cluster/log/model" "$scratch/shared"
+expect 0 "which the client finds" infer --text good --json
+"$source/scripts/cluster.sh" stop "$cluster" >/dev/null
+expect 0 "and with the same" "$source/scripts/cluster.sh" start "$cluster" --model "$odd 2/sst2-tiny" --bundles 1 --bucket 16
+cmp -s "$cluster/log/model" "$scratch/shared" || wrong "the model was shared a second time"
+"$source/scripts/cluster.sh" stop "$cluster" >/dev/null
+expect 0 "and with what was shared last, and deals" "$source/scripts/cluster.sh" start "$cluster" --bundles 1 \
+    --bucket 16
+"$trefoil" remove --cluster "$cluster" --name second >/dev/null
 
 # ---- stopping and starting ----
 "$trefoil" offline --cluster "$cluster" --bundles 2 --bucket 16 >/dev/null
