@@ -5,7 +5,8 @@
 #     $top      the source tree they stand in, or empty if they are installed
 #     $trefoil  the program, after find_trefoil
 #
-# TREFOIL_PROGRAM names the program; TREFOIL_BUILD_DIR the folder it was built in.
+# TREFOIL_PROGRAM names the program; TREFOIL_BUILD_DIR the folder it was built in. Where one of them is set and wrong, no
+# other program runs instead.
 
 here=$(cd "$(dirname "$0")" && pwd)
 top=
@@ -38,13 +39,24 @@ show_help() {
     exit 0
 }
 
+is_program() {
+    [ -f "$1" ] && [ -x "$1" ]
+}
+
+check_settings() {
+    [ -z "${TREFOIL_PROGRAM:-}" ] || is_program "$TREFOIL_PROGRAM" ||
+        fail "TREFOIL_PROGRAM is $TREFOIL_PROGRAM, which is no program"
+    [ -z "${TREFOIL_BUILD_DIR:-}" ] || is_program "$TREFOIL_BUILD_DIR/trefoil" ||
+        fail "TREFOIL_BUILD_DIR is $TREFOIL_BUILD_DIR, and there is no program trefoil in it"
+}
+
 # Sets trefoil; fails if there is none.
 look_for_trefoil() {
     trefoil=
     for candidate in "${TREFOIL_PROGRAM:-}" "${TREFOIL_BUILD_DIR:+$TREFOIL_BUILD_DIR/trefoil}" \
         "${top:+$top/build/demo/trefoil}" "${top:+$top/trefoil}" "${top:+$top/build/trefoil}" \
         "${top:+$top/build/check/trefoil}" "$here/../../../bin/trefoil"; do
-        if [ -n "$candidate" ] && [ -x "$candidate" ]; then
+        if [ -n "$candidate" ] && is_program "$candidate"; then
             trefoil=$(cd "$(dirname "$candidate")" && pwd)/$(basename "$candidate")
             return 0
         fi
@@ -55,6 +67,7 @@ look_for_trefoil() {
 
 # In a source tree that has not been built, it is built.
 find_trefoil() {
+    check_settings
     if look_for_trefoil; then
         return
     fi
