@@ -42,6 +42,22 @@ expect 0 "count foretells" "$trefoil" count --model "$model" --tokens 16 --json
 [ "$(number rounds)" -eq "$rounds" ] || wrong "counted other rounds than were run: $rounds"
 [ "$(number online_bytes)" -eq "$bytes" ] || wrong "counted other bytes than were sent: $bytes"
 
+# ---- a program of somebody else's, by libtrefoil ----
+library=$(dirname "$trefoil")/tests/parties/library
+in_cluster() {
+    (cd "$cluster" && "$@")
+}
+expect 0 "libtrefoil deals" in_cluster "$library" 10 2
+[ "$(cat "$scratch/out")" = 2 ] || wrong "not two bundles"
+[ "$(ready)" -eq 4 ] || wrong "not two bundles more"
+expect 0 "the example of its header classifies" in_cluster "$library"
+label=$(cat "$scratch/out")
+expect 0 "as the command does" infer --text "a charming film" --json
+says "\"label\":\"$label\""
+expect 2 "it says what is wrong" in_cluster "$library" 1000 1
+says "1000"
+[ "$(ready)" -eq 2 ] || wrong "not a bundle each"
+
 # ---- what is refused, without spending a bundle ----
 left=$(ready)
 expect 1 "an empty text is refused" infer --text ""
