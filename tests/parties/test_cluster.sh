@@ -58,6 +58,23 @@ expect 2 "it says what is wrong" in_cluster "$library" 1000 1
 says "1000"
 [ "$(ready)" -eq 2 ] || wrong "not a bundle each"
 
+# ---- a script for each phase, and one for both ----
+left=$(ready)
+expect 0 "offline.sh deals" "$source/scripts/offline.sh" "$cluster" --bundles 3 --bucket 16
+[ "$(ready)" -eq $((left + 3)) ] || wrong "not three bundles more"
+expect 0 "online.sh classifies" "$source/scripts/online.sh" "$cluster" good "what a mess"
+[ "$(grep -c '^  private' "$scratch/out")" -eq 2 ] || wrong "not two answers"
+printf 'good\n' >"$scratch/text"
+expect 0 "and what is in a file" "$source/scripts/online.sh" "$cluster" --file "$scratch/text"
+[ "$(grep -c '^  private' "$scratch/out")" -eq 1 ] || wrong "not one answer"
+[ "$(ready)" -eq "$left" ] || wrong "not a bundle each"
+mkdir "$scratch/demo"
+expect 0 "the demo runs" env TMPDIR="$scratch/demo" "$source/scripts/demo.sh" --model "$model" good \
+    "the plot is paper-thin and the jokes are older than all of the actors ."
+[ "$(sed -n 's/^  private  *\([a-z]*\).*/\1/p' "$scratch/out" | tr '\n' ' ')" = "positive negative " ] || wrong "other labels"
+[ "$(grep -c '^  clear' "$scratch/out")" -eq 2 ] || wrong "no answers in the clear"
+[ -z "$(ls -A "$scratch/demo")" ] || wrong "it left something behind"
+
 # ---- what is refused, without spending a bundle ----
 left=$(ready)
 expect 1 "an empty text is refused" infer --text ""
@@ -139,6 +156,7 @@ for from in file input; do
         expect 1 "lines that cannot be classified are left out of a file" infer --json --file "$scratch/texts"
     else
         name="standard input"
+        # shellcheck disable=SC2016 # to be expanded in that shell
         expect 1 "and of standard input" sh -c '"$1" infer --json --cluster "$2" <"$3"' sh "$trefoil" "$cluster" \
             "$scratch/texts"
     fi
