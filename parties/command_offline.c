@@ -19,7 +19,6 @@ static const struct argp_option options[] = {
     {"bucket", 's', "TOKENS", 0, "The padded length they are for", 0},
     {"batch", 'b', "N", 0, "The sequences of one inference (1)", 0},
     {"name", 'm', "NAME", 0, "Name or id of the shared model (the folder's, or the one shared last)", 0},
-    {"model", 0, NULL, OPTION_ALIAS | OPTION_HIDDEN, NULL, 0},
     {"json", 'j', NULL, 0, "Print a JSON object", 0},
     {0},
 };

@@ -128,12 +128,21 @@ TXT
     mv "$dir/$1.conf.new" "$dir/$1.conf"
 }
 
+# Text as it stands between the quotation marks of libconfig; and back again.
+escape() {
+    printf '%s' "$1" | sed 's/[\\"]/\\&/g'
+}
+
+unescape() {
+    sed 's/\\\(.\)/\1/g'
+}
+
 client_conf() {
     cat >"$dir/client.conf" <<TXT
 name = "client";
 role = "owner"; # may share models, deal bundles and infer
 key_file = "client.key";
-model = "$model";
+model = "$(escape "$model")";
 tune = "$tune";
 peers = (
 $(peer P0 P0 "$endpoint0"),
@@ -177,6 +186,8 @@ $(peer client owner)"
 
 # ---- what a user asks for ----
 
+newline='
+'
 read_options() {
     model='' bundles='' buckets='' name='' calibration='' threads=1 tune=wan
     while [ $# -gt 0 ]; do
@@ -196,6 +207,7 @@ read_options() {
     if [ -n "$model" ]; then
         [ -d "$model" ] || fail "$model is no folder"
         model=$(cd "$model" && pwd)
+        case $model in *"$newline"*) fail "the name of the folder $model has more than one line" ;; esac
     fi
 }
 
@@ -223,7 +235,7 @@ share_and_deal() {
     "$trefoil" share --config "$dir/client.conf" --model "$model" ${name:+--name "$name"} \
         ${calibration:+--calibration "$calibration"} >"$dir/log/model.new" || {
         rm -f "$dir/log/model.new"
-        fail "the parties run, but the model was not shared; scripts/cluster.sh stop $(quote "$dir") stops them"
+        fail "the parties run, but the model was not shared; $(quote "$0") stop $(quote "$dir") stops them"
     }
     mv "$dir/log/model.new" "$dir/log/model"
     deal
@@ -238,14 +250,6 @@ deal() {
     done
 }
 
-# As a shell takes it: in quotes where it needs them.
-quote() {
-    case $1 in
-    *[!A-Za-z0-9_./:=@%+,-]*) printf "'%s'" "$(printf '%s' "$1" | sed "s/'/'\\\\''/g")" ;;
-    *) printf '%s' "$1" ;;
-    esac
-}
-
 next_steps() {
     shown=$(quote "$dir")
     cat <<TXT
@@ -254,7 +258,7 @@ three parties run, their logs are in $dir/log
     trefoil infer --cluster $shown --text "..."
     trefoil offline --cluster $shown --bucket 32 --bundles 10
     trefoil status --cluster $shown
-    scripts/cluster.sh stop $shown
+    $(quote "$0") stop $shown
 TXT
 }
 
@@ -265,17 +269,18 @@ start() {
         fail "$dir is running already; stop it first"
     fi
     if [ -f "$dir/client.conf" ]; then
-        before=$(sed -n 's/^model = "\(.*\)";$/\1/p' "$dir/client.conf")
+        known=$(sed -n 's/^model = "\(.*\)";$/\1/p' "$dir/client.conf" | unescape)
         for party in P0 P1 P2; do
             start_party $party
         done
         wait_for_links
-        if [ -n "$model" ] && { [ "$model" != "$before" ] || [ ! -f "$dir/log/model" ]; }; then
-            sed "s|^model = .*|model = \"$model\";|" "$dir/client.conf" >"$dir/client.conf.new"
+        if [ -n "$model" ] && { [ "$model" != "$known" ] || [ ! -f "$dir/log/model" ]; }; then
+            line="model = \"$(escape "$model")\";" awk '/^model = / { print ENVIRON["line"]; next } { print }' \
+                "$dir/client.conf" >"$dir/client.conf.new"
             mv "$dir/client.conf.new" "$dir/client.conf"
             share_and_deal
         elif [ -n "$bundles$buckets" ]; then
-            model=$before
+            model=$known
             deal
         fi
     else
@@ -297,7 +302,7 @@ show_status() {
             echo "$party does not run"
         fi
     done
-    running || fail "$dir does not run; scripts/cluster.sh start $(quote "$dir") starts it again"
+    running || fail "$dir does not run; $(quote "$0") start $(quote "$dir") starts it again"
     "$trefoil" status --config "$dir/client.conf"
 }
 

@@ -92,4 +92,4 @@ while read -r bucket bundles; do
 done <"$folder/lengths"
 step "Online: the texts, in shares; each spends a bundle; beside each answer that of the clear model"
 "$trefoil" infer --cluster "$folder/cluster" --file "$texts" --clear
-[ -z "$own" ] || printf '\nWith sentences of your own: %s "TEXT" ...\n' "$0"
+[ -z "$own" ] || printf '\nWith sentences of your own: %s "TEXT" ...\n' "$(quote "$0")"

@@ -5,7 +5,8 @@
 #     $top      the source tree they stand in, or empty if they are installed
 #     $trefoil  the program, after find_trefoil
 #
-# TREFOIL_PROGRAM names the program; TREFOIL_BUILD_DIR the folder it was built in.
+# TREFOIL_PROGRAM names the program; TREFOIL_BUILD_DIR the folder it was built in. Where one of them is set and wrong, no
+# other program runs instead.
 
 here=$(cd "$(dirname "$0")" && pwd)
 top=
@@ -24,10 +25,29 @@ usage_error() {
     exit 2
 }
 
+# As a shell takes it: in quotes where it needs them.
+quote() {
+    case $1 in
+    *[!A-Za-z0-9_./:=@%+,-]*) printf "'%s'" "$(printf '%s' "$1" | sed "s/'/'\\\\''/g")" ;;
+    *) printf '%s' "$1" ;;
+    esac
+}
+
 # The comment at the head of a script is its manual.
 show_help() {
     sed -n -e '1d' -e '/^#/!q' -e 's/^# \{0,1\}//p' "$0"
     exit 0
+}
+
+is_program() {
+    [ -f "$1" ] && [ -x "$1" ]
+}
+
+check_settings() {
+    [ -z "${TREFOIL_PROGRAM:-}" ] || is_program "$TREFOIL_PROGRAM" ||
+        fail "TREFOIL_PROGRAM is $TREFOIL_PROGRAM, which is no program"
+    [ -z "${TREFOIL_BUILD_DIR:-}" ] || is_program "$TREFOIL_BUILD_DIR/trefoil" ||
+        fail "TREFOIL_BUILD_DIR is $TREFOIL_BUILD_DIR, and there is no program trefoil in it"
 }
 
 # Sets trefoil; fails if there is none.
@@ -36,7 +56,7 @@ look_for_trefoil() {
     for candidate in "${TREFOIL_PROGRAM:-}" "${TREFOIL_BUILD_DIR:+$TREFOIL_BUILD_DIR/trefoil}" \
         "${top:+$top/build/demo/trefoil}" "${top:+$top/trefoil}" "${top:+$top/build/trefoil}" \
         "${top:+$top/build/check/trefoil}" "$here/../../../bin/trefoil"; do
-        if [ -n "$candidate" ] && [ -x "$candidate" ]; then
+        if [ -n "$candidate" ] && is_program "$candidate"; then
             trefoil=$(cd "$(dirname "$candidate")" && pwd)/$(basename "$candidate")
             return 0
         fi
@@ -47,6 +67,7 @@ look_for_trefoil() {
 
 # In a source tree that has not been built, it is built.
 find_trefoil() {
+    check_settings
     if look_for_trefoil; then
         return
     fi

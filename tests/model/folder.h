@@ -67,6 +67,18 @@ static inline void folder_write_text(const char *name, const char *text)
     folder_write(name, text, strlen(text));
 }
 
+/* Whether TREFOIL_SHARED has a folder; says so on standard error if tests of it are left out. */
+static inline bool folder_is_shared(const char *name)
+{
+    char path[FILES_PATH_BYTES];
+    const char *shared = getenv("TREFOIL_SHARED");
+    if (shared && !files_join(path, shared, name) && files_exist(path))
+        return true;
+    fprintf(stderr, "tests of %s are left out: it is not in TREFOIL_SHARED, %s\n", name,
+            shared ? shared : "which is not set");
+    return false;
+}
+
 /* The code, and a message that has each of the words in it. */
 #define ck_assert_fails(call, code, ...)                                                                \
     do {                                                                                                \

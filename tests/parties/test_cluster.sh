@@ -5,6 +5,7 @@ set -eu
 . "$(dirname "$0")/say.sh"
 model=$source/models/sst2-tiny
 cluster="$scratch/the owner's cluster"
+odd="$scratch/R&D | \\1 \"new\""
 TREFOIL_PROGRAM=$trefoil
 export TREFOIL_PROGRAM
 
@@ -21,10 +22,12 @@ infer() {
     "$trefoil" infer --cluster "$cluster" "$@"
 }
 
-expect 0 "a cluster starts, shares its model and deals" "$source/scripts/cluster.sh" start "$cluster" --model "$model" \
-    --bundles 3 --bucket 16
+ln -s "$source/models" "$odd"
+expect 0 "a cluster starts, shares its model and deals" "$source/scripts/cluster.sh" start "$cluster" --model \
+    "$odd/sst2-tiny" --bundles 3 --bucket 16
 says "three parties run"
 says "--cluster '$scratch/the owner'\\''s cluster' --text"
+says "$source/scripts/cluster.sh stop '$scratch/the owner'\\''s cluster'"
 grep -q '^Max core file size  *0  *0 ' "/proc/$(cat "$cluster/P1.pid")/limits" || wrong "a party may leave a core file"
 expect 1 "it is not started twice" "$source/scripts/cluster.sh" start "$cluster" --model "$model"
 says "running already"
@@ -38,6 +41,39 @@ rounds=$(number rounds) bytes=$(number bytes)
 expect 0 "count foretells" "$trefoil" count --model "$model" --tokens 16 --json
 [ "$(number rounds)" -eq "$rounds" ] || wrong "counted other rounds than were run: $rounds"
 [ "$(number online_bytes)" -eq "$bytes" ] || wrong "counted other bytes than were sent: $bytes"
+
+# ---- a program of somebody else's, by libtrefoil ----
+library=$(dirname "$trefoil")/tests/parties/library
+in_cluster() {
+    (cd "$cluster" && "$@")
+}
+expect 0 "libtrefoil deals" in_cluster "$library" 10 2
+[ "$(cat "$scratch/out")" = 2 ] || wrong "not two bundles"
+[ "$(ready)" -eq 4 ] || wrong "not two bundles more"
+expect 0 "the example of its header classifies" in_cluster "$library"
+label=$(cat "$scratch/out")
+expect 0 "as the command does" infer --text "a charming film" --json
+says "\"label\":\"$label\""
+expect 2 "it says what is wrong" in_cluster "$library" 1000 1
+says "1000"
+[ "$(ready)" -eq 2 ] || wrong "not a bundle each"
+
+# ---- a script for each phase, and one for both ----
+left=$(ready)
+expect 0 "offline.sh deals" "$source/scripts/offline.sh" "$cluster" --bundles 3 --bucket 16
+[ "$(ready)" -eq $((left + 3)) ] || wrong "not three bundles more"
+expect 0 "online.sh classifies" "$source/scripts/online.sh" "$cluster" good "what a mess"
+[ "$(grep -c '^  private' "$scratch/out")" -eq 2 ] || wrong "not two answers"
+printf 'good\n' >"$scratch/text"
+expect 0 "and what is in a file" "$source/scripts/online.sh" "$cluster" --file "$scratch/text"
+[ "$(grep -c '^  private' "$scratch/out")" -eq 1 ] || wrong "not one answer"
+[ "$(ready)" -eq "$left" ] || wrong "not a bundle each"
+mkdir "$scratch/demo"
+expect 0 "the demo runs" env TMPDIR="$scratch/demo" "$source/scripts/demo.sh" --model "$model" good \
+    "the plot is paper-thin and the jokes are older than all of the actors ."
+[ "$(sed -n 's/^  private  *\([a-z]*\).*/\1/p' "$scratch/out" | tr '\n' ' ')" = "positive negative " ] || wrong "other labels"
+[ "$(grep -c '^  clear' "$scratch/out")" -eq 2 ] || wrong "no answers in the clear"
+[ -z "$(ls -A "$scratch/demo")" ] || wrong "it left something behind"
 
 # ---- what is refused, without spending a bundle ----
 left=$(ready)
@@ -69,7 +105,8 @@ cp "$model/config.json" "$model/model.safetensors" "$model/tokenizer_config.json
 sed -e '2001{h;d' -e '}' -e '2002{G' -e '}' "$model/vocab.txt" >"$scratch/words/vocab.txt"
 expect 1 "a vocabulary with two words exchanged is refused" infer --text good --model "$scratch/words"
 says "embedding tables or vocabulary differ"
-cp -r "$model" "$scratch/torn"
+mkdir "$scratch/torn"
+cp "$model/config.json" "$model/vocab.txt" "$model/tokenizer_config.json" "$scratch/torn"
 head -c 100000 "$model/model.safetensors" >"$scratch/torn/model.safetensors"
 expect 1 "a truncated weight file is not shared" "$trefoil" share --cluster "$cluster" --model "$scratch/torn"
 says "$scratch/torn/model.safetensors"
@@ -132,6 +169,7 @@ for from in file input; do
         expect 1 "lines that cannot be classified are left out of a file" infer --json --file "$scratch/texts"
     else
         name="standard input"
+        # shellcheck disable=SC2016 # to be expanded in that shell
         expect 1 "and of standard input" sh -c '"$1" infer --json --cluster "$2" <"$3"' sh "$trefoil" "$cluster" \
             "$scratch/texts"
     fi
@@ -167,7 +205,7 @@ expect 0 "which may be written again" "$trefoil" share --cluster "$cluster" --mo
     --export "$scratch/public"
 "$trefoil" remove --cluster "$cluster" --name again >/dev/null
 expect 1 "the public part is no whole model" "$trefoil" count --model "$scratch/public"
-"$trefoil" offline --cluster "$cluster" --model scorer --bundles 1 --bucket 16 >/dev/null
+"$trefoil" offline --cluster "$cluster" --name scorer --bundles 1 --bucket 16 >/dev/null
 expect 0 "it suffices to infer" infer --text "one" --pair "two" --model "$scratch/public" --name scorer --json
 says '"probabilities":[]'
 printf 'sentence1\tsentence2\tscore\none\ttwo\t1\nthree\tfour five\t2.5\nsix\tseven\t-1\n' >"$scratch/pairs.tsv"
@@ -205,11 +243,27 @@ printf 'no id\n' >"$scratch/older/trefoil_model_id"
 expect 1 "a folder with a torn id is refused" infer --text one --pair two --model "$scratch/older"
 says "$scratch/older/trefoil_model_id: this is no id of a model"
 
+# ---- another model, again in a folder of an odd name ----
+ln -s "$source/models" "$odd 2"
+"$source/scripts/cluster.sh" stop "$cluster" >/dev/null
+expect 0 "a cluster starts with another model" "$source/scripts/cluster.sh" start "$cluster" --model "$odd 2/sst2-tiny" \
+    --name second --bundles 1 --bucket 16
+cp "$cluster/log/model" "$scratch/shared"
+expect 0 "which the client finds" infer --text good --json
+"$source/scripts/cluster.sh" stop "$cluster" >/dev/null
+expect 0 "and with the same" "$source/scripts/cluster.sh" start "$cluster" --model "$odd 2/sst2-tiny" --bundles 1 --bucket 16
+cmp -s "$cluster/log/model" "$scratch/shared" || wrong "the model was shared a second time"
+"$source/scripts/cluster.sh" stop "$cluster" >/dev/null
+expect 0 "and with what was shared last, and deals" "$source/scripts/cluster.sh" start "$cluster" --bundles 1 \
+    --bucket 16
+"$trefoil" remove --cluster "$cluster" --name second >/dev/null
+
 # ---- stopping and starting ----
 "$trefoil" offline --cluster "$cluster" --bundles 2 --bucket 16 >/dev/null
 left=$(ready)
 expect 0 "a cluster stops" "$source/scripts/cluster.sh" stop "$cluster"
 expect 1 "then nobody answers" "$source/scripts/cluster.sh" status "$cluster"
+says "$source/scripts/cluster.sh start '$scratch/the owner'\\''s cluster' starts it again"
 expect 0 "and starts again" "$source/scripts/cluster.sh" start "$cluster"
 [ "$(ready)" -eq "$left" ] || wrong "a clean stop lost bundles"
 expect 0 "with its model" infer --text good --json
