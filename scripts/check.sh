@@ -92,7 +92,7 @@ archive() {
     programs="tests/ring/test_golden tests/model/test_tokenizer"
     rm -rf "$top/build/check/trefoil-"*
     if make -C "$top/build/check" distcheck check_PROGRAMS="$programs" TESTS="$programs tests/check_includes.sh \
-        tests/parties/test_scripts.sh" AM_MAKEFLAGS=-j2 >"$top/build/check/dist.log" 2>&1; then
+        tests/parties/test_scripts.sh tests/parties/test_usage.sh" AM_MAKEFLAGS=-j2 >"$top/build/check/dist.log" 2>&1; then
         verdict "make distcheck" 0
     else
         tail -n 30 "$top/build/check/dist.log"
