@@ -27,7 +27,8 @@ struct service {
     struct turn deal;     /* at P0: one request deals at a time */
     pthread_mutex_t lock; /* the fields below */
     pthread_cond_t idle;
-    int running, serving; /* requests there are; those that have a place (requests_max) */
+    int running, quick;   /* requests there are; those of them that need no place */
+    int serving;          /* those that have one (requests_max) */
     struct job *queue;    /* those that have none yet, in the order in which they came */
     bool stopping;
     struct pipeline *dealing; /* at P0: the requests that deal (parties/job_deal.c) */
@@ -39,6 +40,7 @@ struct service {
 struct job {
     struct service *service;
     struct job *behind; /* in the queue; under its lock */
+    const struct operation *operation;
     struct net_session *session;
     int client; /* the hub's number of who asked */
     enum net_role role;

@@ -14,7 +14,7 @@
 #define ACCEPT_WAIT_MS 500
 #define PLACE_WAIT_S 5
 #define SAY_AGAIN_S 60
-#define QUICK_MOST 8 /* requests beyond those with a place and as many that wait for one */
+#define QUICK_MOST 8 /* quick requests at a time, beside those that need a place */
 
 /* ---- what may be asked, by whom ---- */
 
@@ -22,7 +22,7 @@ struct operation {
     const char *name;
     enum status (*run)(struct job *job);
     unsigned roles; /* bit r: role r may ask */
-    bool quick;     /* served at once, however many others are */
+    bool quick;     /* needs no place: served at once, however many others are */
 };
 
 #define MAY(role) (1u << (role))
@@ -47,7 +47,15 @@ void job_cond_init(pthread_cond_t *condition)
     pthread_condattr_destroy(&monotonic);
 }
 
-/* Under the lock. */
+/* Both under the lock. */
+static void join_queue(struct service *service, struct job *job)
+{
+    struct job **last = &service->queue;
+    while (*last)
+        last = &(*last)->behind;
+    *last = job;
+}
+
 static void leave_queue(struct service *service, struct job *job)
 {
     struct job **at = &service->queue;
@@ -92,23 +100,19 @@ static void give_place(struct service *service)
     pthread_mutex_unlock(&service->lock);
 }
 
-static enum status run_operation(const struct operation *operation, struct job *job)
+static enum status run_operation(struct job *job)
 {
-    if (operation->quick) {
-        pthread_mutex_lock(&job->service->lock);
-        leave_queue(job->service, job);
-        pthread_mutex_unlock(&job->service->lock);
-        return operation->run(job);
-    }
+    if (job->operation->quick)
+        return job->operation->run(job);
     enum status status = take_place(job->service, job);
     if (status != STATUS_OK)
         return status;
-    status = operation->run(job);
+    status = job->operation->run(job);
     give_place(job->service);
     return status;
 }
 
-static enum status dispatch(struct job *job)
+static enum status find_operation(struct job *job)
 {
     const char *name = NULL;
     enum status status = message_text(job->request, job_peer_name(job, job->client), "op", &name);
@@ -120,13 +124,47 @@ static enum status dispatch(struct job *job)
         if (!(operations[i].roles & MAY(job->role)))
             return status_fail(STATUS_REFUSED, "%s may not ask %s for \"%s\": its role in the configuration does not allow it",
                                job_peer_name(job, job->client), job->service->config->name, name);
-        return run_operation(&operations[i], job);
+        job->operation = &operations[i];
+        return STATUS_OK;
     }
     return status_fail(STATUS_INPUT, "%s does not know the request \"%.32s\": is it an older version?",
                        job->service->config->name, name);
 }
 
 /* ---- one thread a request ---- */
+
+/* Quick requests and the others are counted apart: status is told however many wait for a place. */
+static enum status enter(struct service *service, struct job *job)
+{
+    const int most = 2 * service->config->requests_max; /* with a place, and as many that wait for one */
+    enum status status = STATUS_OK;
+    pthread_mutex_lock(&service->lock);
+    const int others = service->running - service->quick;
+    if (job->operation->quick && service->quick >= QUICK_MOST) {
+        status = status_fail(STATUS_BUSY, "%s is asked %d questions already: try again, or fewer at a time",
+                             service->config->name, service->quick);
+    } else if (!job->operation->quick && others >= most) {
+        status = status_fail(STATUS_BUSY, "%s has %d requests already (requests_max): try again, or fewer at a time",
+                             service->config->name, others);
+    } else {
+        if (!job->operation->quick)
+            join_queue(service, job);
+        service->running++;
+        service->quick += job->operation->quick;
+    }
+    pthread_mutex_unlock(&service->lock);
+    return status;
+}
+
+static void leave(struct service *service, struct job *job)
+{
+    pthread_mutex_lock(&service->lock);
+    leave_queue(service, job);
+    service->running--;
+    service->quick -= job->operation->quick;
+    pthread_cond_broadcast(&service->idle);
+    pthread_mutex_unlock(&service->lock);
+}
 
 static void finish_job(struct job *job)
 {
@@ -135,11 +173,7 @@ static void finish_job(struct job *job)
     net_session_close(&job->session);
     models_schedule_done(service->models, job->schedule);
     models_done(service->models, job->model);
-    pthread_mutex_lock(&service->lock);
-    leave_queue(service, job);
-    service->running--;
-    pthread_cond_broadcast(&service->idle);
-    pthread_mutex_unlock(&service->lock);
+    leave(service, job);
     free(job);
 }
 
@@ -158,7 +192,7 @@ static void *run_job(void *argument)
 {
     struct job *job = argument;
     threads_set(job->service->config->threads);
-    const enum status status = dispatch(job);
+    const enum status status = run_operation(job);
     if (status != STATUS_OK)
         report_failure(job, status);
     finish_job(job);
@@ -173,28 +207,17 @@ static enum status start_job(struct service *service, struct net_session *sessio
     *job = (struct job){.service = service, .session = session, .client = client,
                         .role = net_hub_peer_role(service->hub, client)};
     enum status status = message_parse(payload, net_hub_peer_name(service->hub, client), &job->request);
-    pthread_mutex_lock(&service->lock);
-    if (status == STATUS_OK && service->running >= 2 * service->config->requests_max + QUICK_MOST)
-        status = status_fail(STATUS_BUSY, "%s has %d requests already (requests_max): try again, or fewer at a time",
-                             service->config->name, service->running);
-    if (status == STATUS_OK) {
-        struct job **last = &service->queue;
-        while (*last)
-            last = &(*last)->behind;
-        *last = job;
-        service->running++;
-    }
-    pthread_mutex_unlock(&service->lock);
+    if (status == STATUS_OK)
+        status = find_operation(job);
+    if (status == STATUS_OK)
+        status = enter(service, job);
     pthread_t thread;
     pthread_attr_t detached;
     pthread_attr_init(&detached);
     pthread_attr_setdetachstate(&detached, PTHREAD_CREATE_DETACHED);
     if (status == STATUS_OK && pthread_create(&thread, &detached, run_job, job) != 0) {
         status = status_fail(STATUS_MEMORY, "no thread for a request");
-        pthread_mutex_lock(&service->lock);
-        leave_queue(service, job);
-        service->running--;
-        pthread_mutex_unlock(&service->lock);
+        leave(service, job);
     }
     pthread_attr_destroy(&detached);
     if (status != STATUS_OK) {
