@@ -11,6 +11,7 @@
 #include "parties/config.h"
 #include "parties/messages.h"
 #include "parties/models.h"
+#include "parties/notices.h"
 #include "parties/turn.h"
 #include "parties/warm.h"
 #include "store/store.h"
@@ -34,7 +35,7 @@ struct service {
     struct pipeline *dealing; /* at P0: the requests that deal (parties/job_deal.c) */
     bool said_slow; /* that openings go over CURVE */
     double started;
-    double said_unaccepted; /* when, by the thread that accepts */
+    struct notices notices;
 };
 
 struct job {

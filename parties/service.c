@@ -13,7 +13,6 @@
 
 #define ACCEPT_WAIT_MS 500
 #define PLACE_WAIT_S 5
-#define SAY_AGAIN_S 60
 #define QUICK_MOST 8 /* quick requests at a time, beside those that need a place */
 
 /* ---- what may be asked, by whom ---- */
@@ -180,8 +179,7 @@ static void finish_job(struct job *job)
 /* A failure here must not leave the others waiting. */
 static void report_failure(struct job *job, enum status status)
 {
-    journal(job->service->config->name, "a request of %s failed (%s): %s", job_peer_name(job, job->client),
-            status_name(status), status_message());
+    notices_failure(&job->service->notices, job_peer_name(job, job->client), status);
     net_send_error(job->session, job->client, status);
     for (int i = job->kept_from_dealer ? 1 : 0; i < 3; i++)
         if (job->service->peer[i] >= 0)
@@ -261,6 +259,7 @@ enum status service_open(struct service **out, const struct config *config, void
         return status_fail(STATUS_MEMORY, "out of memory");
     s->config = config;
     s->started = clock_seconds();
+    notices_init(&s->notices, config->name);
     pthread_mutex_init(&s->take, NULL);
     turn_init(&s->deal);
     pthread_mutex_init(&s->lock, NULL);
@@ -283,18 +282,6 @@ enum status service_open(struct service **out, const struct config *config, void
     return status;
 }
 
-/* Once in a while: where descriptors run out, every attempt fails. */
-static void say_unaccepted(struct service *s)
-{
-    const int code = net_hub_unaccepted(s->hub);
-    const double now = clock_seconds();
-    if (!code || (s->said_unaccepted > 0 && now - s->said_unaccepted < SAY_AGAIN_S))
-        return;
-    s->said_unaccepted = now;
-    journal(s->config->name, "a connection could not be accepted: %s; is the limit on open files too low (LimitNOFILE)?",
-            strerror(code));
-}
-
 enum status service_run(struct service *s)
 {
     enum status status = STATUS_OK;
@@ -305,7 +292,7 @@ enum status service_run(struct service *s)
         status = net_hub_accept(s->hub, &session, &client, &payload, ACCEPT_WAIT_MS);
         if (status == STATUS_OK && start_job(s, session, client, payload) != STATUS_OK)
             net_session_close(&session);
-        say_unaccepted(s);
+        notices_poll(&s->notices, s->hub);
     }
     pthread_mutex_lock(&s->lock);
     s->stopping = true;
@@ -313,6 +300,7 @@ enum status service_run(struct service *s)
     while (s->running > 0)
         pthread_cond_wait(&s->idle, &s->lock);
     pthread_mutex_unlock(&s->lock);
+    notices_end(&s->notices);
     return status == STATUS_STOPPED ? STATUS_OK : status;
 }
 
@@ -335,6 +323,7 @@ void service_close(struct service **service)
     models_close(&s->models);
     store_close(&s->store);
     net_hub_close(&s->hub);
+    notices_clear(&s->notices);
     pthread_mutex_destroy(&s->take);
     turn_clear(&s->deal);
     pthread_mutex_destroy(&s->lock);

@@ -506,6 +506,9 @@ START_TEST(status_is_told_while_all_places_are_taken_and_all_that_may_wait_do)
         net_session_close(&more[n]);
     }
     ck_assert_int_eq(refused, MORE - 1);
+    pthread_mutex_lock(&service[1]->notices.lock); /* of its log the first is a line */
+    ck_assert_uint_ge(service[1]->notices.busy.untold, MORE - 2);
+    pthread_mutex_unlock(&service[1]->notices.lock);
     net_session_close(&stuck);
     schedule_clear(&s);
 }
