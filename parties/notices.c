@@ -6,6 +6,7 @@
 #include "ring/clock.h"
 
 #define SAY_AGAIN_S 60
+#define PEER_LINES 6 /* in as many seconds, about one party */
 
 /* Whether a line may be written now; it then must be. */
 static bool due(struct notice *notice)
@@ -64,11 +65,63 @@ static void say_unaccepted(struct notices *n, struct net_hub *hub)
                 strerror(code));
 }
 
-void notices_poll(struct notices *n, struct net_hub *hub)
+/* Callers that are shut out try again every second. */
+static void say_refused(struct notices *n, struct net_hub *hub)
+{
+    const unsigned long refused = net_hub_refused(hub);
+    if (refused == n->refused_told || !due(&n->refused))
+        return;
+    journal(n->party, "calls refused, as their keys are not on the allow-list (peers): %lu",
+            refused - n->refused_told);
+    n->refused_told = refused;
+}
+
+/* ---- the other parties ---- */
+
+static void say_change(const struct notices *n, const struct notice_peer *p, const char *name)
+{
+    if (p->changes > 1)
+        journal(n->party,
+                "%s came, went or began anew %lu times, and is %s now: do two processes have its key?", name,
+                p->changes, p->present ? "up" : "gone");
+    else if (!p->present)
+        journal(n->party, "%s is gone", name);
+    else if (!p->last)
+        journal(n->party, "%s is up", name);
+    else
+        journal(n->party, p->present == p->last ? "%s is up again" : "%s is another process now", name);
+}
+
+/* Two processes with one key take each other's place for as long as both run. */
+static void watch_peer(struct notices *n, struct notice_peer *p, struct net_hub *hub, int peer)
+{
+    const double now = clock_seconds();
+    const uint64_t process = net_hub_peer_process(hub, peer);
+    if (process != p->present) {
+        p->present = process;
+        p->changes++;
+    }
+    if (now - p->since >= SAY_AGAIN_S) {
+        p->since = now;
+        p->lines = 0;
+    }
+    if (p->changes == 0 || p->lines == PEER_LINES)
+        return;
+    say_change(n, p, net_hub_peer_name(hub, peer));
+    p->last = process ? process : p->last;
+    p->lines = p->changes > 1 ? PEER_LINES : p->lines + 1;
+    p->changes = 0;
+}
+
+void notices_poll(struct notices *n, struct net_hub *hub, const int peer[3])
 {
     say_failures(n, &n->busy, STATUS_BUSY, false);
     say_failures(n, &n->empty, STATUS_EMPTY, false);
     say_unaccepted(n, hub);
+    say_refused(n, hub);
+    for (int i = 0; i < 3; i++)
+        if (peer[i] >= 0)
+            watch_peer(n, &n->peer[i], hub, peer[i]);
 }
 
 void notices_end(struct notices *n)

@@ -292,7 +292,7 @@ enum status service_run(struct service *s)
         status = net_hub_accept(s->hub, &session, &client, &payload, ACCEPT_WAIT_MS);
         if (status == STATUS_OK && start_job(s, session, client, payload) != STATUS_OK)
             net_session_close(&session);
-        notices_poll(&s->notices, s->hub);
+        notices_poll(&s->notices, s->hub, s->peer);
     }
     pthread_mutex_lock(&s->lock);
     s->stopping = true;

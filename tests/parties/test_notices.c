@@ -12,11 +12,17 @@
 static struct notices notices;
 static time_t now;
 static int unaccepted, lines;
+static unsigned long refused;
+static uint64_t process[3]; /* that is up */
+static const int peer[3] = {4, -1, 6};
 static char last[400]; /* line of the log */
 
 void __wrap_journal(const char *party, const char *format, ...) __attribute__((format(printf, 2, 3)));
 int __wrap_clock_gettime(clockid_t id, struct timespec *out);
 int __wrap_net_hub_unaccepted(struct net_hub *hub);
+unsigned long __wrap_net_hub_refused(const struct net_hub *hub);
+uint64_t __wrap_net_hub_peer_process(const struct net_hub *hub, int number);
+const char *__wrap_net_hub_peer_name(const struct net_hub *hub, int number);
 
 void __wrap_journal(const char *party, const char *format, ...)
 {
@@ -41,8 +47,29 @@ int __wrap_net_hub_unaccepted(struct net_hub *hub)
     return unaccepted;
 }
 
+unsigned long __wrap_net_hub_refused(const struct net_hub *hub)
+{
+    (void)hub;
+    return refused;
+}
+
+uint64_t __wrap_net_hub_peer_process(const struct net_hub *hub, int number)
+{
+    (void)hub;
+    ck_assert(number == peer[0] || number == peer[2]);
+    return process[number == peer[0] ? 0 : 2];
+}
+
+const char *__wrap_net_hub_peer_name(const struct net_hub *hub, int number)
+{
+    (void)hub;
+    return number == peer[0] ? "P0" : "P2";
+}
+
 static void setup(void)
 {
+    refused = 0;
+    process[0] = process[2] = 0;
     now = 100;
     unaccepted = lines = 0;
     last[0] = '\0';
@@ -58,7 +85,7 @@ static void poll_after(int seconds)
 {
     for (int s = 0; s < seconds; s++) {
         now++;
-        notices_poll(&notices, NULL);
+        notices_poll(&notices, NULL, peer);
     }
 }
 
@@ -126,6 +153,66 @@ START_TEST(connections_that_cannot_be_accepted_are_one_line_a_minute)
 }
 END_TEST
 
+START_TEST(keys_that_are_refused_are_counted_once_a_minute)
+{
+    refused = 1;
+    poll_after(1);
+    ck_assert_int_eq(lines, 1);
+    ck_assert_str_eq(last, "calls refused, as their keys are not on the allow-list (peers): 1");
+    refused = 60;
+    poll_after(59);
+    ck_assert_int_eq(lines, 1);
+    poll_after(1);
+    ck_assert_int_eq(lines, 2);
+    ck_assert_str_eq(last, "calls refused, as their keys are not on the allow-list (peers): 59");
+    poll_after(200);
+    ck_assert_int_eq(lines, 2);
+}
+END_TEST
+
+static void process_is(uint64_t present, const char *line)
+{
+    const int before = lines;
+    process[2] = present;
+    poll_after(20);
+    ck_assert_int_eq(lines, before + (line != NULL));
+    if (line)
+        ck_assert_str_eq(last, line);
+}
+
+START_TEST(parties_that_come_and_go_are_a_line_each_time)
+{
+    process_is(0, NULL);
+    process_is(7, "P2 is up");
+    process_is(7, NULL);
+    process_is(0, "P2 is gone");
+    process_is(7, "P2 is up again");
+    process_is(8, "P2 is another process now");
+    process_is(0, "P2 is gone");
+    process_is(9, "P2 is another process now");
+    process[0] = 9;
+    poll_after(1);
+    ck_assert_str_eq(last, "P0 is up");
+}
+END_TEST
+
+START_TEST(two_processes_that_take_turns_do_not_fill_the_log)
+{
+    for (int s = 0; s < 240; s++) {
+        process[2] = (uint64_t)(7 + s % 2);
+        poll_after(1);
+        ck_assert_int_eq(lines, s < 6 ? s + 1 : 6 + s / 60);
+    }
+    ck_assert_str_eq(last,
+                     "P2 came, went or began anew 60 times, and is up now: do two processes have its key?");
+    poll_after(60);
+    ck_assert_int_eq(lines, 10); /* the changes of the last minute */
+    poll_after(60);
+    process_is(0, "P2 is gone");
+    process_is(7, "P2 is another process now");
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("notices");
@@ -135,6 +222,9 @@ int main(void)
     tcase_add_test(tests, requests_without_a_bundle_are_counted_by_themselves_and_other_failures_not_at_all);
     tcase_add_test(tests, what_was_counted_is_said_at_the_end);
     tcase_add_test(tests, connections_that_cannot_be_accepted_are_one_line_a_minute);
+    tcase_add_test(tests, keys_that_are_refused_are_counted_once_a_minute);
+    tcase_add_test(tests, parties_that_come_and_go_are_a_line_each_time);
+    tcase_add_test(tests, two_processes_that_take_turns_do_not_fill_the_log);
     suite_add_tcase(suite, tests);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);
