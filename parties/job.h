@@ -60,6 +60,8 @@ static inline const char *job_peer_name(const struct job *job, int peer)
 /* Reads "model", "bucket", "batch", "tune" and "schedule" of the request, loads and compiles. STATUS_FOREIGN if the client compiled
  * another schedule. */
 STATUS_MUST_USE enum status job_open_schedule(struct job *job);
+/* A line of the log: who did so with a model. name: NULL if it is not known. */
+void job_say_model(const struct job *job, const char *did, const unsigned char id[MODEL_ID_BYTES], const char *name);
 /* A condition whose timed waits go by CLOCK_MONOTONIC. */
 void job_cond_init(pthread_cond_t *condition);
 

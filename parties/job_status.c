@@ -69,6 +69,19 @@ enum status job_describe(struct job *job)
 
 /* ---- remove ---- */
 
+/* STATUS_INPUT: it is not here. */
+static enum status remove_from_store(struct job *job, const unsigned char id[MODEL_ID_BYTES])
+{
+    struct description d;
+    const bool known = models_describe(job->service->store, id, &d) == STATUS_OK;
+    const enum status status = store_model_remove(job->service->store, id);
+    if (status == STATUS_OK)
+        job_say_model(job, "removed", id, known ? d.name : NULL);
+    if (known)
+        description_clear(&d);
+    return status;
+}
+
 /* That it is not here is an answer: it may be at another party. */
 enum status job_remove(struct job *job)
 {
@@ -76,7 +89,7 @@ enum status job_remove(struct job *job)
     enum status status = message_hex(job->request, job_peer_name(job, job->client), "model", id, sizeof id);
     if (status != STATUS_OK)
         return status;
-    status = store_model_remove(job->service->store, id);
+    status = remove_from_store(job, id);
     const bool removed = status == STATUS_OK;
     if (!removed && status != STATUS_INPUT)
         return status;

@@ -6,7 +6,7 @@
 #include "ring/clock.h"
 
 #define SAY_AGAIN_S 60
-#define PEER_LINES 6 /* in as many seconds, about one party */
+#define PEER_LINES 6 /* about one party within that time */
 
 /* Whether a line may be written now; it then must be. */
 static bool due(struct notice *notice)

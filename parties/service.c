@@ -376,3 +376,11 @@ enum status job_open_schedule(struct job *job)
                                              "version of trefoil?", job->service->config->name, from);
     return status;
 }
+
+void job_say_model(const struct job *job, const char *did, const unsigned char id[MODEL_ID_BYTES], const char *name)
+{
+    char hex[13]; /* as many digits as trefoil status prints */
+    sodium_bin2hex(hex, sizeof hex, id, (sizeof hex - 1) / 2);
+    journal(job->service->config->name, "%s %s model %s%s%s%s", job_peer_name(job, job->client), did, hex, name ? " (" : "",
+            name ? name : "", name ? ")" : "");
+}
