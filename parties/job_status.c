@@ -112,10 +112,23 @@ static void list_model(void *context, const unsigned char id[STORE_HASH_BYTES])
     description_clear(&d);
 }
 
+/* The marks of a removed model stay in the store for ever: they are shown as long as there are bundles of it, too. */
+static bool is_over(struct store *store, const struct store_count *c)
+{
+    struct store_model *model = NULL;
+    if (c->ready || c->filling || c->bytes)
+        return false;
+    const enum status status = store_model_open(store, c->model, &model);
+    store_model_close(&model);
+    return status == STATUS_INPUT;
+}
+
 static void list_bundles(void *context, const struct store_count *c)
 {
     struct listing *l = context;
     enum tune tune;
+    if (is_over(l->job->service->store, c))
+        return;
     const bool known = models_tune(l->job->service->models, c->model, c->schedule, c->bucket, c->batch, &tune);
     json_array_append_new(l->array,
                           json_pack("{s:o, s:I, s:I, s:s, s:I, s:I, s:I, s:I}", "model",

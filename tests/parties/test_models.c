@@ -168,17 +168,50 @@ START_TEST(nobody_waits_while_a_model_is_loaded_but_who_wants_it)
 }
 END_TEST
 
-/* How many models a party says it holds. */
-static size_t models_at(enum net_role party)
+/* How many of them a party says it holds. */
+static size_t listed_at(enum net_role party, const char *what)
 {
     char *text = NULL;
     ck_ok(client_status(owner, party, &text));
     json_t *status = json_loads(text, 0, NULL);
-    const size_t count = json_array_size(json_object_get(status, "models"));
+    const size_t count = json_array_size(json_object_get(status, what));
     json_decref(status);
     free(text);
     return count;
 }
+
+static size_t models_at(enum net_role party)
+{
+    return listed_at(party, "models");
+}
+
+static void count_lines(void *lines, const struct store_count *count)
+{
+    ck_assert_mem_eq(count->model, id, sizeof id);
+    ck_assert_uint_gt(count->mark, 0);
+    ++*(size_t *)lines;
+}
+
+START_TEST(bundles_of_a_removed_model_are_listed_until_they_are_gone_and_their_marks_are_kept)
+{
+    struct deal_request dealt;
+    struct inference i;
+    services_deal(8, 1, TUNE_WAN, 1, &dealt);
+    services_deal(16, 1, TUNE_WAN, 2, &dealt);
+    services_infer(owner, 8, 1, TUNE_WAN, &i);
+    for (int party = 0; party < 3; party++)
+        ck_assert_uint_eq(listed_at((enum net_role)party, "bundles"), 2); /* one of them with nothing but a mark */
+    ck_ok(client_remove(owner, id));
+    for (int party = 0; party < 3; party++) {
+        size_t lines = 0;
+        for (int tries = 0; tries < 200 && listed_at((enum net_role)party, "bundles") > 0; tries++)
+            services_pause(50);
+        ck_assert_uint_eq(listed_at((enum net_role)party, "bundles"), 0);
+        ck_ok(store_bundle_list(service[party]->store, count_lines, &lines));
+        ck_assert_uint_eq(lines, 2);
+    }
+}
+END_TEST
 
 static void tune_at(struct service *at, enum tune wanted)
 {
@@ -305,6 +338,7 @@ int main(void)
     tcase_add_checked_fixture(tcase, services_start, services_stop);
     tcase_add_test(tcase, who_shares_and_who_removes_a_model_is_in_the_log_of_each_party);
     tcase_add_test(tcase, a_removed_model_is_gone_at_every_party);
+    tcase_add_test(tcase, bundles_of_a_removed_model_are_listed_until_they_are_gone_and_their_marks_are_kept);
     tcase_add_test(tcase, a_removed_model_leaves_the_memory_with_its_last_user);
     tcase_add_test(tcase, nobody_waits_while_a_model_is_loaded_but_who_wants_it);
     tcase_add_test(tcase, the_tune_of_bundles_is_known_before_their_schedule_is_used);
