@@ -271,15 +271,29 @@ enum net_role net_hub_peer_role(const struct net_hub *hub, int peer)
     return peer >= 0 && peer < NET_PEERS_MAX ? hub->peers[peer].role : NET_ROLES;
 }
 
-bool net_hub_peer_up(const struct net_hub *hub, int peer)
+/* Whether it was heard of lately; *process: its epoch. */
+static bool is_up(const struct net_hub *hub, int peer, uint64_t *process)
 {
     if (peer < 0 || peer >= NET_PEERS_MAX)
         return false;
     pthread_mutex_t *lock = (pthread_mutex_t *)&hub->lock;
     pthread_mutex_lock(lock);
     bool up = hub->peers[peer].up && net_now() - hub->peers[peer].heard < NET_SILENCE_MS;
+    *process = hub->peers[peer].epoch;
     pthread_mutex_unlock(lock);
     return up;
+}
+
+bool net_hub_peer_up(const struct net_hub *hub, int peer)
+{
+    uint64_t process;
+    return is_up(hub, peer, &process);
+}
+
+uint64_t net_hub_peer_process(const struct net_hub *hub, int peer)
+{
+    uint64_t process;
+    return is_up(hub, peer, &process) ? process : 0;
 }
 
 uint64_t net_hub_peer_faults(const struct net_hub *hub, int peer)

@@ -141,9 +141,11 @@ const char *net_hub_peer_name(const struct net_hub *hub, int peer);
 enum net_role net_hub_peer_role(const struct net_hub *hub, int peer);
 /* Whether a peer was heard of within the last seconds (hello and heartbeats). */
 bool net_hub_peer_up(const struct net_hub *hub, int peer);
+/* Which process of a party is up: a random number that it drew when it started; 0 while none is. */
+uint64_t net_hub_peer_process(const struct net_hub *hub, int peer);
 /* How many of its frames were refused that belonged to no session (garbage, another protocol). */
 uint64_t net_hub_peer_faults(const struct net_hub *hub, int peer);
-/* How many connections were refused because their key is not on the allow-list. */
+/* How many connections were refused because their key is not on the allow-list; one caller may make many. */
 unsigned long net_hub_refused(const struct net_hub *hub);
 /* The errno of a connection that could not be accepted since this was asked last, such as EMFILE; 0 if there was
  * none. */

@@ -11,6 +11,7 @@
 #include "parties/config.h"
 #include "parties/messages.h"
 #include "parties/models.h"
+#include "parties/notices.h"
 #include "parties/turn.h"
 #include "parties/warm.h"
 #include "store/store.h"
@@ -27,18 +28,20 @@ struct service {
     struct turn deal;     /* at P0: one request deals at a time */
     pthread_mutex_t lock; /* the fields below */
     pthread_cond_t idle;
-    int running, serving; /* requests there are; those that have a place (requests_max) */
+    int running, quick;   /* requests there are; those of them that need no place */
+    int serving;          /* those that have one (requests_max) */
     struct job *queue;    /* those that have none yet, in the order in which they came */
     bool stopping;
     struct pipeline *dealing; /* at P0: the requests that deal (parties/job_deal.c) */
     bool said_slow; /* that openings go over CURVE */
     double started;
-    double said_unaccepted; /* when, by the thread that accepts */
+    struct notices notices;
 };
 
 struct job {
     struct service *service;
     struct job *behind; /* in the queue; under its lock */
+    const struct operation *operation;
     struct net_session *session;
     int client; /* the hub's number of who asked */
     enum net_role role;
@@ -57,6 +60,8 @@ static inline const char *job_peer_name(const struct job *job, int peer)
 /* Reads "model", "bucket", "batch", "tune" and "schedule" of the request, loads and compiles. STATUS_FOREIGN if the client compiled
  * another schedule. */
 STATUS_MUST_USE enum status job_open_schedule(struct job *job);
+/* A line of the log: who did so with a model. name: NULL if it is not known. */
+void job_say_model(const struct job *job, const char *did, const unsigned char id[MODEL_ID_BYTES], const char *name);
 /* A condition whose timed waits go by CLOCK_MONOTONIC. */
 void job_cond_init(pthread_cond_t *condition);
 

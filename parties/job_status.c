@@ -101,6 +101,19 @@ enum status job_describe(struct job *job)
 
 /* ---- remove ---- */
 
+/* STATUS_INPUT: it is not here. */
+static enum status remove_from_store(struct job *job, const unsigned char id[MODEL_ID_BYTES])
+{
+    struct description d;
+    const bool known = models_describe(job->service->store, id, &d) == STATUS_OK;
+    const enum status status = store_model_remove(job->service->store, id);
+    if (status == STATUS_OK)
+        job_say_model(job, "removed", id, known ? d.name : NULL);
+    if (known)
+        description_clear(&d);
+    return status;
+}
+
 /* That it is not here is an answer: it may be at another party. */
 enum status job_remove(struct job *job)
 {
@@ -108,7 +121,7 @@ enum status job_remove(struct job *job)
     enum status status = message_hex(job->request, job_peer_name(job, job->client), "model", id, sizeof id);
     if (status != STATUS_OK)
         return status;
-    status = store_model_remove(job->service->store, id);
+    status = remove_from_store(job, id);
     const bool removed = status == STATUS_OK;
     if (!removed && status != STATUS_INPUT)
         return status;
@@ -131,10 +144,23 @@ static void list_model(void *context, const unsigned char id[STORE_HASH_BYTES])
     description_clear(&d);
 }
 
+/* The marks of a removed model stay in the store for ever: they are shown as long as there are bundles of it, too. */
+static bool is_over(struct store *store, const struct store_count *c)
+{
+    struct store_model *model = NULL;
+    if (c->ready || c->filling || c->bytes)
+        return false;
+    const enum status status = store_model_open(store, c->model, &model);
+    store_model_close(&model);
+    return status == STATUS_INPUT;
+}
+
 static void list_bundles(void *context, const struct store_count *c)
 {
     struct listing *l = context;
     enum tune tune;
+    if (is_over(l->job->service->store, c))
+        return;
     const bool known = models_tune(l->job->service->models, c->model, c->schedule, c->bucket, c->batch, &tune);
     json_array_append_new(l->array,
                           json_pack("{s:o, s:I, s:I, s:s, s:I, s:I, s:I, s:I}", "model",

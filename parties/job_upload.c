@@ -118,7 +118,11 @@ static enum status commit(struct upload *u)
         status = status_fail(STATUS_PEER, "%s did not say \"commit\" of a model when it was due",
                              job_peer_name(job, job->client));
     json_decref(message);
-    return status == STATUS_OK ? store_model_ready(u->kept) : status;
+    if (status == STATUS_OK)
+        status = store_model_ready(u->kept);
+    if (status == STATUS_OK)
+        job_say_model(job, "shared", u->id, u->description.name);
+    return status;
 }
 
 enum status job_upload(struct job *job)

@@ -13,8 +13,7 @@
 
 #define ACCEPT_WAIT_MS 500
 #define PLACE_WAIT_S 5
-#define SAY_AGAIN_S 60
-#define QUICK_MOST 8 /* requests beyond those with a place and as many that wait for one */
+#define QUICK_MOST 8 /* quick requests at a time, beside those that need a place */
 
 /* ---- what may be asked, by whom ---- */
 
@@ -22,7 +21,7 @@ struct operation {
     const char *name;
     enum status (*run)(struct job *job);
     unsigned roles; /* bit r: role r may ask */
-    bool quick;     /* served at once, however many others are */
+    bool quick;     /* needs no place: served at once, however many others are */
 };
 
 #define MAY(role) (1u << (role))
@@ -47,7 +46,15 @@ void job_cond_init(pthread_cond_t *condition)
     pthread_condattr_destroy(&monotonic);
 }
 
-/* Under the lock. */
+/* Both under the lock. */
+static void join_queue(struct service *service, struct job *job)
+{
+    struct job **last = &service->queue;
+    while (*last)
+        last = &(*last)->behind;
+    *last = job;
+}
+
 static void leave_queue(struct service *service, struct job *job)
 {
     struct job **at = &service->queue;
@@ -92,23 +99,19 @@ static void give_place(struct service *service)
     pthread_mutex_unlock(&service->lock);
 }
 
-static enum status run_operation(const struct operation *operation, struct job *job)
+static enum status run_operation(struct job *job)
 {
-    if (operation->quick) {
-        pthread_mutex_lock(&job->service->lock);
-        leave_queue(job->service, job);
-        pthread_mutex_unlock(&job->service->lock);
-        return operation->run(job);
-    }
+    if (job->operation->quick)
+        return job->operation->run(job);
     enum status status = take_place(job->service, job);
     if (status != STATUS_OK)
         return status;
-    status = operation->run(job);
+    status = job->operation->run(job);
     give_place(job->service);
     return status;
 }
 
-static enum status dispatch(struct job *job)
+static enum status find_operation(struct job *job)
 {
     const char *name = NULL;
     enum status status = message_text(job->request, job_peer_name(job, job->client), "op", &name);
@@ -120,13 +123,47 @@ static enum status dispatch(struct job *job)
         if (!(operations[i].roles & MAY(job->role)))
             return status_fail(STATUS_REFUSED, "%s may not ask %s for \"%s\": its role in the configuration does not allow it",
                                job_peer_name(job, job->client), job->service->config->name, name);
-        return run_operation(&operations[i], job);
+        job->operation = &operations[i];
+        return STATUS_OK;
     }
     return status_fail(STATUS_INPUT, "%s does not know the request \"%.32s\": is it an older version?",
                        job->service->config->name, name);
 }
 
 /* ---- one thread a request ---- */
+
+/* Quick requests and the others are counted apart: status is told however many wait for a place. */
+static enum status enter(struct service *service, struct job *job)
+{
+    const int most = 2 * service->config->requests_max; /* with a place, and as many that wait for one */
+    enum status status = STATUS_OK;
+    pthread_mutex_lock(&service->lock);
+    const int others = service->running - service->quick;
+    if (job->operation->quick && service->quick >= QUICK_MOST) {
+        status = status_fail(STATUS_BUSY, "%s is asked %d questions already: try again, or fewer at a time",
+                             service->config->name, service->quick);
+    } else if (!job->operation->quick && others >= most) {
+        status = status_fail(STATUS_BUSY, "%s has %d requests already (requests_max): try again, or fewer at a time",
+                             service->config->name, others);
+    } else {
+        if (!job->operation->quick)
+            join_queue(service, job);
+        service->running++;
+        service->quick += job->operation->quick;
+    }
+    pthread_mutex_unlock(&service->lock);
+    return status;
+}
+
+static void leave(struct service *service, struct job *job)
+{
+    pthread_mutex_lock(&service->lock);
+    leave_queue(service, job);
+    service->running--;
+    service->quick -= job->operation->quick;
+    pthread_cond_broadcast(&service->idle);
+    pthread_mutex_unlock(&service->lock);
+}
 
 static void finish_job(struct job *job)
 {
@@ -135,19 +172,14 @@ static void finish_job(struct job *job)
     net_session_close(&job->session);
     models_schedule_done(service->models, job->schedule);
     models_done(service->models, job->model);
-    pthread_mutex_lock(&service->lock);
-    leave_queue(service, job);
-    service->running--;
-    pthread_cond_broadcast(&service->idle);
-    pthread_mutex_unlock(&service->lock);
+    leave(service, job);
     free(job);
 }
 
 /* A failure here must not leave the others waiting. */
 static void report_failure(struct job *job, enum status status)
 {
-    journal(job->service->config->name, "a request of %s failed (%s): %s", job_peer_name(job, job->client),
-            status_name(status), status_message());
+    notices_failure(&job->service->notices, job_peer_name(job, job->client), status);
     net_send_error(job->session, job->client, status);
     for (int i = job->kept_from_dealer ? 1 : 0; i < 3; i++)
         if (job->service->peer[i] >= 0)
@@ -158,7 +190,7 @@ static void *run_job(void *argument)
 {
     struct job *job = argument;
     threads_set(job->service->config->threads);
-    const enum status status = dispatch(job);
+    const enum status status = run_operation(job);
     if (status != STATUS_OK)
         report_failure(job, status);
     finish_job(job);
@@ -173,28 +205,17 @@ static enum status start_job(struct service *service, struct net_session *sessio
     *job = (struct job){.service = service, .session = session, .client = client,
                         .role = net_hub_peer_role(service->hub, client)};
     enum status status = message_parse(payload, net_hub_peer_name(service->hub, client), &job->request);
-    pthread_mutex_lock(&service->lock);
-    if (status == STATUS_OK && service->running >= 2 * service->config->requests_max + QUICK_MOST)
-        status = status_fail(STATUS_BUSY, "%s has %d requests already (requests_max): try again, or fewer at a time",
-                             service->config->name, service->running);
-    if (status == STATUS_OK) {
-        struct job **last = &service->queue;
-        while (*last)
-            last = &(*last)->behind;
-        *last = job;
-        service->running++;
-    }
-    pthread_mutex_unlock(&service->lock);
+    if (status == STATUS_OK)
+        status = find_operation(job);
+    if (status == STATUS_OK)
+        status = enter(service, job);
     pthread_t thread;
     pthread_attr_t detached;
     pthread_attr_init(&detached);
     pthread_attr_setdetachstate(&detached, PTHREAD_CREATE_DETACHED);
     if (status == STATUS_OK && pthread_create(&thread, &detached, run_job, job) != 0) {
         status = status_fail(STATUS_MEMORY, "no thread for a request");
-        pthread_mutex_lock(&service->lock);
-        leave_queue(service, job);
-        service->running--;
-        pthread_mutex_unlock(&service->lock);
+        leave(service, job);
     }
     pthread_attr_destroy(&detached);
     if (status != STATUS_OK) {
@@ -238,6 +259,7 @@ enum status service_open(struct service **out, const struct config *config, void
         return status_fail(STATUS_MEMORY, "out of memory");
     s->config = config;
     s->started = clock_seconds();
+    notices_init(&s->notices, config->name);
     pthread_mutex_init(&s->take, NULL);
     turn_init(&s->deal);
     pthread_mutex_init(&s->lock, NULL);
@@ -260,18 +282,6 @@ enum status service_open(struct service **out, const struct config *config, void
     return status;
 }
 
-/* Once in a while: where descriptors run out, every attempt fails. */
-static void say_unaccepted(struct service *s)
-{
-    const int code = net_hub_unaccepted(s->hub);
-    const double now = clock_seconds();
-    if (!code || (s->said_unaccepted > 0 && now - s->said_unaccepted < SAY_AGAIN_S))
-        return;
-    s->said_unaccepted = now;
-    journal(s->config->name, "a connection could not be accepted: %s; is the limit on open files too low (LimitNOFILE)?",
-            strerror(code));
-}
-
 enum status service_run(struct service *s)
 {
     enum status status = STATUS_OK;
@@ -282,7 +292,7 @@ enum status service_run(struct service *s)
         status = net_hub_accept(s->hub, &session, &client, &payload, ACCEPT_WAIT_MS);
         if (status == STATUS_OK && start_job(s, session, client, payload) != STATUS_OK)
             net_session_close(&session);
-        say_unaccepted(s);
+        notices_poll(&s->notices, s->hub, s->peer);
     }
     pthread_mutex_lock(&s->lock);
     s->stopping = true;
@@ -290,6 +300,7 @@ enum status service_run(struct service *s)
     while (s->running > 0)
         pthread_cond_wait(&s->idle, &s->lock);
     pthread_mutex_unlock(&s->lock);
+    notices_end(&s->notices);
     return status == STATUS_STOPPED ? STATUS_OK : status;
 }
 
@@ -312,6 +323,7 @@ void service_close(struct service **service)
     models_close(&s->models);
     store_close(&s->store);
     net_hub_close(&s->hub);
+    notices_clear(&s->notices);
     pthread_mutex_destroy(&s->take);
     turn_clear(&s->deal);
     pthread_mutex_destroy(&s->lock);
@@ -363,4 +375,12 @@ enum status job_open_schedule(struct job *job)
         status = status_fail(STATUS_FOREIGN, "%s and %s compile different schedules for this model: do they run the same "
                                              "version of trefoil?", job->service->config->name, from);
     return status;
+}
+
+void job_say_model(const struct job *job, const char *did, const unsigned char id[MODEL_ID_BYTES], const char *name)
+{
+    char hex[13]; /* as many digits as trefoil status prints */
+    sodium_bin2hex(hex, sizeof hex, id, (sizeof hex - 1) / 2);
+    journal(job->service->config->name, "%s %s model %s%s%s%s", job_peer_name(job, job->client), did, hex, name ? " (" : "",
+            name ? name : "", name ? ")" : "");
 }

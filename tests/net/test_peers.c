@@ -262,6 +262,8 @@ START_TEST(a_restarted_peer_ends_old_sessions_and_serves_new_ones)
     struct net_session *old;
     char *reply;
     ask_ok(p2, p1, "one");
+    uint64_t process = net_hub_peer_process(p2, p1);
+    ck_assert(process != 0 && net_hub_peer_process(p2, p1) == process);
     ck_ok(net_session_open(&old, p2, NULL));
     ck_ok(net_send(old, p1, NET_REQUEST, 0, "be silent", 9));
     usleep(100000);
@@ -272,7 +274,11 @@ START_TEST(a_restarted_peer_ends_old_sessions_and_serves_new_ones)
     ck_fails(net_send(old, p1, NET_CONTROL, 0, "x", 1), STATUS_STOPPED, "P1");
     net_session_close(&old);
     ask_ok(p2, p1, "two");
+    ck_assert(net_hub_peer_process(p2, p1) != 0 && net_hub_peer_process(p2, p1) != process);
     end(second);
+    for (int i = 0; i < 500 && net_hub_peer_process(p2, p1) != 0; i++)
+        usleep(10000);
+    ck_assert_uint_eq(net_hub_peer_process(p2, p1), 0);
     net_hub_close(&p2);
 }
 END_TEST

@@ -325,6 +325,35 @@ START_TEST(a_party_whose_files_may_not_grow_is_not_killed)
 }
 END_TEST
 
+START_TEST(a_party_says_which_others_come_and_go_and_that_callers_are_refused)
+{
+    struct config stranger;
+    struct client *client = NULL;
+    char *status = NULL;
+    parties_init(&parties, 3000, false);
+    for (int i = 0; i < 3; i++)
+        parties_start(&parties, i);
+    for (int i = 0; i < 2; i++)
+        wait_for_log(i, "P2 is up", 1);
+    wait_for_log(2, "P1 is up", 1);
+    parties_kill(&parties, 2);
+    for (int i = 0; i < 2; i++)
+        wait_for_log(i, "P2 is gone", 1);
+    parties_start(&parties, 2);
+    for (int i = 0; i < 2; i++)
+        wait_for_log(i, "P2 is another process now", 1);
+    stranger = parties.config[PARTY_OWNER];
+    ck_ok(net_keygen(stranger.public_key, stranger.secret_key));
+    ck_ok(client_open(&client, &stranger, NULL));
+    ck_assert_int_eq(client_status(client, NET_ROLE_P1, &status), STATUS_REFUSED);
+    wait_for_log(1, "calls refused, as their keys are not on the allow-list (peers): ", 1);
+    client_close(&client);
+    for (int i = 0; i < 3; i++)
+        ck_assert_int_eq(parties_stop(&parties, i), 0);
+    parties_clear(&parties);
+}
+END_TEST
+
 int main(void)
 {
     if (sodium_init() < 0)
@@ -335,6 +364,7 @@ int main(void)
     tcase_add_test(tcase, no_bundle_is_used_twice_and_none_half_written_is_ready_when_parties_are_killed);
     tcase_add_test(tcase, bundles_that_one_party_lost_make_room_for_new_ones);
     tcase_add_test(tcase, a_party_that_is_stopped_while_it_starts_ends_cleanly_and_keeps_its_bundles);
+    tcase_add_test(tcase, a_party_says_which_others_come_and_go_and_that_callers_are_refused);
 #ifndef __SANITIZE_THREAD__ /* whose runtime writes a file of its own before there is a main */
     tcase_add_test(tcase, a_party_whose_files_may_not_grow_is_not_killed);
 #else

@@ -1,6 +1,7 @@
 /* Models at three parties in one process: shared, loaded, named, missing at one, removed. */
 #include <math.h>
 #include <pthread.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +13,68 @@
 #include "parties/job.h"
 #include "ring/clock.h"
 #include "tests/parties/services.h"
+
+/* ---- the logs of all three ---- */
+
+static struct {
+    pthread_mutex_t lock;
+    char expected[200];
+    unsigned parties; /* bit i: P_i has written that line */
+    int lines;        /* such lines, whatever they call the model */
+} logged = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+void __wrap_journal(const char *party, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+void __wrap_journal(const char *party, const char *format, ...)
+{
+    char line[1000];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(line, sizeof line, format, arguments);
+    va_end(arguments);
+    pthread_mutex_lock(&logged.lock);
+    if (*logged.expected && strcmp(line, logged.expected) == 0)
+        logged.parties |= 1u << (party[1] - '0');
+    logged.lines += *logged.expected && strncmp(line, logged.expected, strcspn(logged.expected, "(") - 1) == 0;
+    pthread_mutex_unlock(&logged.lock);
+}
+
+static void expect(const char *did, const unsigned char which[MODEL_ID_BYTES])
+{
+    char hex[13];
+    pthread_mutex_lock(&logged.lock);
+    snprintf(logged.expected, sizeof logged.expected, "owner %s model %s (%s)", did,
+             sodium_bin2hex(hex, sizeof hex, which, 6), description.name);
+    logged.parties = 0;
+    logged.lines = 0;
+    pthread_mutex_unlock(&logged.lock);
+}
+
+static void was_logged(unsigned by)
+{
+    pthread_mutex_lock(&logged.lock);
+    ck_assert_uint_eq(logged.parties, by);
+    ck_assert_int_eq(logged.lines, (by & 1) + (by >> 1 & 1) + (by >> 2));
+    pthread_mutex_unlock(&logged.lock);
+}
+
+START_TEST(who_shares_and_who_removes_a_model_is_in_the_log_of_each_party)
+{
+    unsigned char other[MODEL_ID_BYTES];
+    description.nonce[0] ^= 1;
+    strcpy(description.name, "another");
+    ck_ok(description_id(&description, other));
+    expect("shared", other);
+    ck_ok(client_share(owner, &description, &folded, NULL, NULL, other));
+    was_logged(7);
+    expect("removed", other);
+    ck_ok(store_model_remove(service[1]->store, other)); /* not by request, and not logged */
+    ck_ok(client_remove(owner, other));
+    was_logged(5);
+    ck_assert_int_eq(client_remove(owner, other), STATUS_INPUT);
+    was_logged(5);
+}
+END_TEST
 
 /* Requests end some time after their answers, and what was warmed ahead after that. */
 static void until_loaded(uint32_t count)
@@ -117,17 +180,50 @@ START_TEST(nobody_waits_while_a_model_is_loaded_but_who_wants_it)
 }
 END_TEST
 
-/* How many models a party says it holds. */
-static size_t models_at(enum net_role party)
+/* How many of them a party says it holds. */
+static size_t listed_at(enum net_role party, const char *what)
 {
     char *text = NULL;
     ck_ok(client_status(owner, party, &text));
     json_t *status = json_loads(text, 0, NULL);
-    const size_t count = json_array_size(json_object_get(status, "models"));
+    const size_t count = json_array_size(json_object_get(status, what));
     json_decref(status);
     free(text);
     return count;
 }
+
+static size_t models_at(enum net_role party)
+{
+    return listed_at(party, "models");
+}
+
+static void count_lines(void *lines, const struct store_count *count)
+{
+    ck_assert_mem_eq(count->model, id, sizeof id);
+    ck_assert_uint_gt(count->mark, 0);
+    ++*(size_t *)lines;
+}
+
+START_TEST(bundles_of_a_removed_model_are_listed_until_they_are_gone_and_their_marks_are_kept)
+{
+    struct deal_request dealt;
+    struct inference i;
+    services_deal(8, 1, TUNE_WAN, 1, &dealt);
+    services_deal(16, 1, TUNE_WAN, 2, &dealt);
+    services_infer(owner, 8, 1, TUNE_WAN, &i);
+    for (int party = 0; party < 3; party++)
+        ck_assert_uint_eq(listed_at((enum net_role)party, "bundles"), 2); /* one of them with nothing but a mark */
+    ck_ok(client_remove(owner, id));
+    for (int party = 0; party < 3; party++) {
+        size_t lines = 0;
+        for (int tries = 0; tries < 200 && listed_at((enum net_role)party, "bundles") > 0; tries++)
+            services_pause(50);
+        ck_assert_uint_eq(listed_at((enum net_role)party, "bundles"), 0);
+        ck_ok(store_bundle_list(service[party]->store, count_lines, &lines));
+        ck_assert_uint_eq(lines, 2);
+    }
+}
+END_TEST
 
 static void tune_at(struct service *at, enum tune wanted)
 {
@@ -295,8 +391,10 @@ int main(void)
     TCase *tcase = tcase_create("three parties in one process");
     tcase_set_timeout(tcase, 300);
     tcase_add_checked_fixture(tcase, services_start, services_stop);
+    tcase_add_test(tcase, who_shares_and_who_removes_a_model_is_in_the_log_of_each_party);
     tcase_add_test(tcase, a_removed_model_is_gone_at_every_party);
     tcase_add_test(tcase, a_removed_model_is_not_shared_again_under_its_id);
+    tcase_add_test(tcase, bundles_of_a_removed_model_are_listed_until_they_are_gone_and_their_marks_are_kept);
     tcase_add_test(tcase, a_removed_model_leaves_the_memory_with_its_last_user);
     tcase_add_test(tcase, nobody_waits_while_a_model_is_loaded_but_who_wants_it);
     tcase_add_test(tcase, the_tune_of_bundles_is_known_before_their_schedule_is_used);

@@ -473,6 +473,47 @@ START_TEST(a_request_that_finds_no_place_is_refused_and_asked_again_for_a_while)
 }
 END_TEST
 
+#define MORE 14
+
+START_TEST(status_is_told_while_all_places_are_taken_and_all_that_may_wait_do)
+{
+    struct deal_request dealt;
+    struct net_session *stuck = NULL, *more[MORE];
+    struct schedule s;
+    json_t *reply = NULL;
+    int refused = 0;
+    ck_ok(description_compile(&description, 8, 1, TUNE_WAN, &s));
+    services_deal(8, 1, TUNE_WAN, 1, &dealt);
+    for (int p = 0; p < 3; p++)
+        parties.config[p].requests_max = 1;
+    ck_ok(client_ask(owner, 7, client_shape_request("infer", id, &s, TUNE_WAN), &stuck));
+    for (int p = 1; p < 3; p++) {
+        ck_ok(client_reply(owner, stuck, p, &reply));
+        json_decref(reply);
+    }
+    for (int n = 0; n < MORE; n++)
+        ck_ok(client_ask(owner, 7, client_shape_request("infer", id, &s, TUNE_WAN), &more[n]));
+    for (enum net_role party = NET_ROLE_P0; party <= NET_ROLE_P2; party++) {
+        char *status = NULL;
+        ck_ok(client_status(owner, party, &status));
+        ck_assert(party == NET_ROLE_P0 || strstr(status, "\"requests\":2,") != NULL);
+        free(status);
+    }
+    for (int n = 0; n < MORE; n++) { /* one waits, and is refused later than the others */
+        const enum status status = client_reply(owner, more[n], 1, &reply);
+        ck_assert_int_eq(status, STATUS_BUSY);
+        refused += strstr(status_message(), "has 2 requests already (requests_max)") != NULL;
+        net_session_close(&more[n]);
+    }
+    ck_assert_int_eq(refused, MORE - 1);
+    pthread_mutex_lock(&service[1]->notices.lock); /* of its log the first is a line */
+    ck_assert_uint_ge(service[1]->notices.busy.untold, MORE - 2);
+    pthread_mutex_unlock(&service[1]->notices.lock);
+    net_session_close(&stuck);
+    schedule_clear(&s);
+}
+END_TEST
+
 START_TEST(many_shapes_can_be_asked_for_one_after_the_other)
 {
     struct deal_request dealt;
@@ -507,6 +548,7 @@ int main(void)
     tcase_add_test(tcase, a_bundle_that_needs_more_memory_than_allowed_is_refused_and_not_spent);
     tcase_add_test(tcase, requests_wait_for_a_place);
     tcase_add_test(tcase, a_request_that_finds_no_place_is_refused_and_asked_again_for_a_while);
+    tcase_add_test(tcase, status_is_told_while_all_places_are_taken_and_all_that_may_wait_do);
     tcase_add_test(tcase, many_shapes_can_be_asked_for_one_after_the_other);
     suite_add_tcase(suite, tcase);
     SRunner *runner = srunner_create(suite);
