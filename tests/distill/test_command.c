@@ -9,6 +9,7 @@
 #include "distill/command.h"
 #include "model/model.h"
 #include "tests/model/folder.h"
+#include "tests/run.h"
 
 static const char *const words[] = {"[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "good", "bad",
                                     "film",  "a",     "the",   "plot",  "was",    "dull", "bright"};
@@ -401,9 +402,5 @@ int main(void)
     tcase_add_loop_test(cases, a_run_stopped_by_a_signal_ends_with_130, 0, 2);
     tcase_add_test(cases, a_teacher_without_a_classifier_is_refused);
     suite_add_tcase(suite, cases);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return run_suite(suite);
 }

@@ -7,6 +7,7 @@
 #include "distill/encoder.h"
 #include "distill/gemm.h"
 #include "distill/random.h"
+#include "tests/run.h"
 
 #define STEP 1e-5
 #define RELATIVE 1e-5
@@ -286,9 +287,5 @@ int main(void)
     tcase_add_test(cases, gradients_do_not_depend_on_the_number_of_threads);
     tcase_add_test(cases, the_backward_pass_reports_the_loss_the_forward_pass_has);
     suite_add_tcase(suite, cases);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return run_suite(suite);
 }

@@ -18,6 +18,7 @@
 #include "distill/gemm.h"
 #include "model/files.h"
 #include "tests/distill/small_run.h"
+#include "tests/run.h"
 
 START_TEST(a_run_that_was_stopped_goes_on_to_the_same_result)
 {
@@ -394,9 +395,5 @@ int main(void)
     tcase_add_test(cases, a_distillation_stopped_in_its_second_stage_goes_on_to_the_same_result);
     tcase_add_test(cases, a_distillation_killed_in_its_second_stage_does_not_repeat_the_first);
     suite_add_tcase(suite, cases);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return run_suite(suite);
 }

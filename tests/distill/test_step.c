@@ -7,6 +7,7 @@
 #include "distill/random.h"
 #include "distill/train_step.h"
 #include "tests/distill/small_run.h"
+#include "tests/run.h"
 
 START_TEST(an_epoch_has_every_example_once)
 {
@@ -143,9 +144,5 @@ int main(void)
     tcase_add_test(cases, learned_coefficients_have_rates_of_their_own);
     tcase_add_test(cases, rates_warm_up_and_decay);
     suite_add_tcase(suite, cases);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return run_suite(suite);
 }

@@ -11,6 +11,7 @@
 #include "distill/half.h"
 #include "model/files.h"
 #include "tests/distill/small_run.h"
+#include "tests/run.h"
 
 START_TEST(the_float_pass_gives_the_reference_logits_of_a_real_student)
 {
@@ -242,9 +243,5 @@ int main(void)
     tcase_add_test(cases, products_in_bfloat16_are_near_those_in_float);
     tcase_add_test(cases, a_phase_without_a_step_is_refused);
     suite_add_tcase(suite, cases);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return run_suite(suite);
 }

@@ -8,6 +8,7 @@
 #include "layers/gates.h"
 #include "model/random_model.h"
 #include "tests/layers/student.h"
+#include "tests/run.h"
 
 static struct model model;
 static struct student student;
@@ -251,9 +252,5 @@ int main(void)
     tcase_add_checked_fixture(large, start_large, stop);
     tcase_add_test(large, openings_of_many_parts_are_put_together_again);
     suite_add_tcase(suite, large);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return run_suite(suite);
 }

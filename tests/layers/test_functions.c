@@ -12,6 +12,7 @@
 #include "tests/layers/naive.h"
 #include "tests/layers/student.h"
 #include "tests/layers/trial.h"
+#include "tests/run.h"
 
 /* ---- 1 / v and v^-1/2 ---- */
 
@@ -488,9 +489,5 @@ int main(void)
     tcase_add_test(tests, texts_of_every_length_fit_every_bucket);
     tcase_add_test(tests, whatever_the_other_evaluator_sends_ends_in_a_status);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return run_suite(suite);
 }

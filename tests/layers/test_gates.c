@@ -4,6 +4,7 @@
 
 #include "ring/parameters.h"
 #include "tests/layers/trial.h"
+#include "tests/run.h"
 
 #define EDGE (RING_RANGE - 1)
 
@@ -554,9 +555,5 @@ int main(void)
     tcase_add_test(tests, large_tensors_survive_several_bundles);
     tcase_add_test(tests, products_of_what_no_honest_evaluator_sends_are_defined);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return run_suite(suite);
 }

@@ -8,6 +8,7 @@
 #include "model/random_model.h"
 #include "ring/parameters.h"
 #include "tests/layers/student.h"
+#include "tests/run.h"
 
 void __real_ring_stream_key(struct ring_seed *out, const struct ring_seed *secret, const void *context,
                             size_t context_bytes, uint32_t object, enum ring_purpose purpose);
@@ -268,9 +269,5 @@ int main(void)
     tcase_add_test(tests, an_evaluator_walks_once_and_only_when_it_was_warmed);
     tcase_add_test(tests, what_no_value_in_range_opens_ends_both_walks_alike);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return run_suite(suite);
 }

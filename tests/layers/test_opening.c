@@ -2,12 +2,12 @@
 #include "config.h"
 
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "layers/opening.h"
 #include "layers/wide_array.h"
 #include "tests/layers/three.h"
+#include "tests/run.h"
 
 /* Openings a value, shift and kind of share; a hundred million in all, fewer where a sanitizer slows them
  * down. */
@@ -328,9 +328,5 @@ int main(void)
     tcase_add_test(tests, output_shares_add_up_modulo_2_to_the_32);
     tcase_add_test(tests, an_index_names_a_cell_on_either_side_of_the_value);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return run_suite(suite);
 }

@@ -4,6 +4,7 @@
 
 #include "layers/schedule.h"
 #include "tests/layers/trial.h"
+#include "tests/run.h"
 
 static const struct multiply plain = {.add = SCHEDULE_NONE, .lookup = SCHEDULE_NONE, .frac = 10};
 
@@ -218,9 +219,5 @@ int main(void)
     tcase_add_test(tests, what_no_message_could_hold_is_refused);
     tcase_add_test(tests, the_hash_covers_what_is_computed_and_no_name);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return run_suite(suite);
 }

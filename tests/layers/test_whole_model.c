@@ -7,6 +7,7 @@
 
 #include "model/description.h"
 #include "tests/layers/student.h"
+#include "tests/run.h"
 
 #define ROWS 872
 #define TOKENS 128
@@ -197,9 +198,5 @@ int main(void)
     tcase_add_test(tests, a_batch_gives_what_its_sequences_give_alone);
     tcase_add_test(tests, bert_base_stays_within_the_budgets);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return run_suite(suite);
 }

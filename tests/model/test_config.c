@@ -1,4 +1,5 @@
 #include "tests/model/folder.h"
+#include "tests/run.h"
 
 #include <jansson.h>
 
@@ -194,9 +195,5 @@ int main(void)
     tcase_add_test(tcase, one_label_is_a_regression);
     tcase_add_test(tcase, files_that_are_no_json_are_refused);
     suite_add_tcase(suite, tcase);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return run_suite(suite);
 }

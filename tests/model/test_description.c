@@ -9,6 +9,7 @@
 #include "layers/walk.h"
 #include "model/calibrate.h"
 #include "model/random_model.h"
+#include "tests/run.h"
 
 #define ck_ok(call)                                                                          \
     do {                                                                                     \
@@ -473,9 +474,5 @@ int main(void)
     tcase_add_test(tests, ranges_and_weights_must_be_as_many_as_the_schedule_has);
     tcase_add_test(tests, weights_fit_every_bucket_whatever_the_scores);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return run_suite(suite);
 }

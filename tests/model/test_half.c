@@ -1,8 +1,8 @@
 #include <check.h>
 #include <math.h>
-#include <stdlib.h>
 
 #include "model/half.h"
+#include "tests/run.h"
 
 START_TEST(every_f16_is_decoded_and_encoded_back)
 {
@@ -72,9 +72,5 @@ int main(void)
     tcase_add_test(tcase, what_rounds_beyond_65504_is_refused);
     tcase_add_test(tcase, bf16_is_the_upper_half_of_a_float);
     suite_add_tcase(suite, tcase);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return run_suite(suite);
 }

@@ -1,8 +1,8 @@
 #include <check.h>
-#include <stdlib.h>
 
 #include "model/metrics.h"
 #include "model/task.h"
+#include "tests/run.h"
 
 #define ck_assert_near(x, y) ck_assert_double_eq_tol(x, y, 1e-7)
 
@@ -89,9 +89,5 @@ int main(void)
     tcase_add_test(tcase, every_task_has_its_metric);
     tcase_add_test(tcase, argmax_takes_the_first_of_equals);
     suite_add_tcase(suite, tcase);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return run_suite(suite);
 }

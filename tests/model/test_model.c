@@ -6,6 +6,7 @@
 
 #include "model/model.h"
 #include "model/safetensors.h"
+#include "tests/run.h"
 
 static struct model_config config;
 static struct model model;
@@ -372,9 +373,5 @@ int main(void)
     tcase_add_test(tcase, a_value_that_is_not_finite_is_refused);
     tcase_add_test(tcase, weights_are_for_their_owner_alone_and_the_rest_as_the_umask_says);
     suite_add_tcase(suite, tcase);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return run_suite(suite);
 }

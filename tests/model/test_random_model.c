@@ -5,6 +5,7 @@
 #include "model/random_model.h"
 #include "model/tokenizer.h"
 #include "model/vocabulary.h"
+#include "tests/run.h"
 
 static struct model_config config;
 
@@ -138,9 +139,5 @@ int main(void)
     tcase_add_test(tcase, weights_have_the_spread_they_should);
     tcase_add_test(tcase, a_vocabulary_without_room_for_the_special_tokens_is_refused);
     suite_add_tcase(suite, tcase);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return run_suite(suite);
 }

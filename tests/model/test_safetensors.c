@@ -3,6 +3,7 @@
 #include <math.h>
 
 #include "model/safetensors.h"
+#include "tests/run.h"
 
 static struct safetensors *file;
 
@@ -294,9 +295,5 @@ int main(void)
     tcase_add_test(tcase, hostile_changes_are_refused_or_harmless);
     tcase_add_test(tcase, other_readers_would_accept_what_is_written);
     suite_add_tcase(suite, tcase);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return run_suite(suite);
 }

@@ -4,6 +4,7 @@
 
 #include "model/task.h"
 #include "model/tokenizer.h"
+#include "tests/run.h"
 
 static struct task_data data;
 
@@ -275,9 +276,5 @@ int main(void)
         tcase_add_test(tcase, sst_2_development_sentences_have_the_ids_of_the_demos_reference);
     }
     suite_add_tcase(suite, tcase);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return run_suite(suite);
 }

@@ -3,6 +3,7 @@
 #include <jansson.h>
 
 #include "model/tokenizer.h"
+#include "tests/run.h"
 
 static struct tokenizer *tokenizer;
 static struct tokens tokens;
@@ -341,9 +342,5 @@ int main(void)
     tcase_add_test(tcase, a_vocabulary_that_cannot_be_used_is_named);
     tcase_add_test(tcase, a_vocabulary_larger_than_the_model_is_refused);
     suite_add_tcase(suite, tcase);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return run_suite(suite);
 }

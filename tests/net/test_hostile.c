@@ -9,6 +9,7 @@
 #include <zmq.h>
 
 #include "net/frame.h"
+#include "tests/run.h"
 
 static struct cluster cluster;
 static struct net_hub *p1, *p2;
@@ -610,9 +611,5 @@ int main(void)
     tcase_add_test(tests, a_second_process_of_a_party_ends_the_sessions_of_the_first);
     tcase_add_test(tests, random_frames_disturb_nobody);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return run_suite(suite);
 }

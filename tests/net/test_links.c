@@ -1,6 +1,7 @@
 /* Sessions, rounds and requests over tcp with CURVE, ipc and inproc. */
 #include "ring/clock.h"
 #include "tests/net/cluster.h"
+#include "tests/run.h"
 
 #include <pthread.h>
 #include <stdio.h>
@@ -413,10 +414,7 @@ int main(void)
     tcase_add_test(tests, payloads_of_every_size_around_a_piece_arrive);
     tcase_add_test(tests, a_shaped_link_is_as_slow_as_it_is_told);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
+    const int result = run_suite(suite);
     cluster_directory_remove();
-    return failed != 0;
+    return result;
 }

@@ -1,5 +1,6 @@
 /* Peers that are strange, silent, killed, restarted or leaving, and what the sessions with them say. */
 #include "tests/net/cluster.h"
+#include "tests/run.h"
 
 #include <pthread.h>
 #include <signal.h>
@@ -682,10 +683,7 @@ int main(void)
     tcase_add_test(tests, configurations_that_cannot_work_are_refused_with_the_reason);
     tcase_add_test(tests, rounds_of_another_bundle_are_refused);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
+    const int result = run_suite(suite);
     cluster_directory_remove();
-    return failed != 0;
+    return result;
 }

@@ -12,6 +12,7 @@
 
 #include "net/road.h"
 #include "ring/clock.h"
+#include "tests/run.h"
 
 #define WORDS_OF_A_RECORD (NET_ROAD_RECORD / 8)
 #define LARGE ((size_t)3 << 20) /* words: more than both sockets' buffers hold */
@@ -561,9 +562,5 @@ int main(void)
     tcase_add_test(tests, a_peer_that_dies_in_a_round_ends_it_at_once_and_can_come_back);
     tcase_add_test(tests, a_shaped_fast_link_is_as_slow_as_it_is_told);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return run_suite(suite);
 }

@@ -7,6 +7,7 @@
 #include <sodium.h>
 
 #include "net/road.h"
+#include "tests/run.h"
 
 static const enum aead_cipher ciphers[2] = {AEAD_CHACHA, AEAD_AES};
 static unsigned char key[NET_SEAL_KEY] = {1, 2, 3};
@@ -226,9 +227,5 @@ int main(void)
     tcase_add_loop_test(tests, a_key_that_has_sealed_all_it_may_seals_and_opens_no_more, 0, 2);
     tcase_add_test(tests, both_ends_derive_the_same_keys_and_other_ends_other_keys);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return run_suite(suite);
 }

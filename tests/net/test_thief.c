@@ -10,6 +10,7 @@
 #include <sodium.h>
 
 #include "net/road.h"
+#include "tests/run.h"
 
 #define WORDS (5 * NET_ROAD_RECORD / 16) /* two whole records and a half */
 
@@ -423,9 +424,5 @@ int main(void)
     tcase_add_loop_test(tests, a_peer_that_breaks_the_rules_is_refused_by_name, 0, BREACHES);
     tcase_add_loop_test(tests, an_arrangement_that_makes_no_sense_ends_the_session, 0, 2);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return run_suite(suite);
 }

@@ -2,6 +2,7 @@
  * the hub and free (the linker's --wrap): a secret goes to libzmq as memory of ours, never as a copy of its own, and is zeros when it
  * is freed. */
 #include "tests/net/cluster.h"
+#include "tests/run.h"
 
 #include <pthread.h>
 #include <stdlib.h>
@@ -114,9 +115,5 @@ int main(void)
     tcase_add_test(tests, secrets_are_wiped_where_they_were_sent_from);
     tcase_add_test(tests, secrets_within_a_process_are_wiped_once_they_were_read);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return run_suite(suite);
 }

@@ -12,6 +12,7 @@
 
 #include "parties/bench.h"
 #include "parties/command.h"
+#include "tests/run.h"
 
 #define RATE 100e6
 #define DELAY_MS 0.5
@@ -304,9 +305,5 @@ int main(void)
     tcase_add_test(tcase, the_page_is_well_formed_and_fetches_nothing);
     tcase_add_test(tcase, nothing_is_left_behind);
     suite_add_tcase(suite, tcase);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return run_suite(suite);
 }

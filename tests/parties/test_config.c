@@ -13,6 +13,7 @@
 #include "parties/command.h"
 #include "parties/config.h"
 #include "parties/key_file.h"
+#include "tests/run.h"
 
 static char folder[] = "/tmp/trefoil-config-XXXXXX";
 static char path[300];
@@ -373,9 +374,5 @@ int main(void)
     tcase_add_test(tests, a_torn_key_file_is_refused);
     tcase_add_test(tests, a_public_key_without_its_place_leaves_no_secret_behind);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

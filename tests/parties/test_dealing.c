@@ -6,6 +6,7 @@
 
 #include "parties/job.h"
 #include "tests/parties/services.h"
+#include "tests/run.h"
 
 static void *ask(void *argument)
 {
@@ -229,9 +230,5 @@ int main(void)
     tcase_add_checked_fixture(slow, start_slow, services_stop);
     tcase_add_test(slow, a_bundle_may_take_longer_on_the_line_than_a_party_waits);
     suite_add_tcase(suite, slow);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return run_suite(suite);
 }

@@ -8,6 +8,7 @@
 #include "parties/deal_bundle.h"
 #include "parties/messages.h"
 #include "tests/parties/parties.h"
+#include "tests/run.h"
 
 #define BUCKET 8
 
@@ -253,9 +254,5 @@ int main(void)
     tcase_add_test(tests, a_nonce_without_our_random_bytes_is_refused);
     tcase_add_test(tests, other_weights_at_p2_than_at_p1_are_refused);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    const int count = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return count == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

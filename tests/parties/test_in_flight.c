@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "parties/in_flight.h"
+#include "tests/run.h"
 
 #define CALLS 40
 
@@ -91,9 +92,5 @@ int main(void)
     tcase_add_test(tests, nothing_to_do_is_done_at_once_and_few_calls_need_few_threads);
     tcase_add_test(tests, the_first_failure_is_told_and_nothing_begins_after_it);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return run_suite(suite);
 }

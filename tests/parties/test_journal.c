@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "parties/journal.h"
+#include "tests/run.h"
 
 /* What journal writes to standard error. */
 static void written(char *out, size_t size, const char *text)
@@ -61,9 +62,5 @@ int main(void)
     tcase_add_test(tests, a_text_of_a_peer_begins_no_line_and_steers_no_terminal);
     tcase_add_test(tests, a_long_text_is_cut_and_the_line_still_ends);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return run_suite(suite);
 }

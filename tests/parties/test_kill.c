@@ -14,6 +14,7 @@
 
 #include "ring/threads.h"
 #include "tests/parties/parties.h"
+#include "tests/run.h"
 
 #define KILLS 200
 #define BUCKET 8
@@ -379,9 +380,5 @@ int main(void)
     tcase_add_test(tcase, a_party_whose_output_is_full_or_closed_starts_all_the_same);
     tcase_add_test(tcase, a_log_that_is_closed_goes_into_nothing_else);
     suite_add_tcase(suite, tcase);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return run_suite(suite);
 }

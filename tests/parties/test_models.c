@@ -13,6 +13,7 @@
 #include "parties/job.h"
 #include "ring/clock.h"
 #include "tests/parties/services.h"
+#include "tests/run.h"
 
 /* ---- the logs of all three ---- */
 
@@ -403,9 +404,5 @@ int main(void)
     tcase_add_test(tcase, parties_without_a_model_in_common_are_told_what_each_holds);
     tcase_add_test(tcase, a_name_that_begins_the_id_of_a_newer_model_is_a_name);
     suite_add_tcase(suite, tcase);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return run_suite(suite);
 }

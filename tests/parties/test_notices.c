@@ -8,6 +8,7 @@
 
 #include "parties/journal.h"
 #include "parties/notices.h"
+#include "tests/run.h"
 
 static struct notices notices;
 static time_t now;
@@ -226,9 +227,5 @@ int main(void)
     tcase_add_test(tests, parties_that_come_and_go_are_a_line_each_time);
     tcase_add_test(tests, two_processes_that_take_turns_do_not_fill_the_log);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return run_suite(suite);
 }

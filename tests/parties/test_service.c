@@ -14,6 +14,7 @@
 #include "ring/parameters.h"
 #include "ring/stream.h"
 #include "tests/parties/services.h"
+#include "tests/run.h"
 
 START_TEST(what_is_counted_is_what_a_run_sends)
 {
@@ -436,27 +437,33 @@ static void *close_late(void *argument)
     return NULL;
 }
 
+/* One place at each party from now on; an inference that gets no input has it, until *stuck is closed. */
+static void occupy(struct schedule *s, struct net_session **stuck)
+{
+    struct deal_request dealt;
+    ck_ok(description_compile(&description, 8, 1, TUNE_WAN, s));
+    services_deal(8, 1, TUNE_WAN, 1, &dealt);
+    for (int p = 0; p < 3; p++)
+        parties.config[p].requests_max = 1;
+    ck_ok(client_ask(owner, 7, client_shape_request("infer", id, s, TUNE_WAN), stuck));
+    for (int p = 1; p < 3; p++) {
+        json_t *reply = NULL;
+        ck_ok(client_reply(owner, *stuck, p, &reply));
+        json_decref(reply);
+    }
+}
+
 START_TEST(a_request_that_finds_no_place_is_refused_and_asked_again_for_a_while)
 {
     struct config hasty = parties.config[PARTY_OWNER];
     struct client *client = NULL;
     pthread_t closing;
-    struct deal_request dealt;
     struct deal_request more = {.model = id, .bucket = 8, .batch = 1, .tune = TUNE_WAN, .count = 1};
     struct net_session *stuck = NULL;
     struct inference i;
     struct schedule s;
     char *status = NULL;
-    ck_ok(description_compile(&description, 8, 1, TUNE_WAN, &s));
-    services_deal(8, 1, TUNE_WAN, 1, &dealt);
-    for (int p = 0; p < 3; p++)
-        parties.config[p].requests_max = 1;
-    ck_ok(client_ask(owner, 7, client_shape_request("infer", id, &s, TUNE_WAN), &stuck));
-    for (int p = 1; p < 3; p++) {
-        json_t *reply = NULL;
-        ck_ok(client_reply(owner, stuck, p, &reply));
-        json_decref(reply);
-    }
+    occupy(&s, &stuck);
     hasty.timeout_ms = 1000;
     ck_ok(client_open(&client, &hasty, context));
     ck_assert_int_eq(client_deal(client, &description, &more), STATUS_BUSY);
@@ -477,20 +484,11 @@ END_TEST
 
 START_TEST(status_is_told_while_all_places_are_taken_and_all_that_may_wait_do)
 {
-    struct deal_request dealt;
     struct net_session *stuck = NULL, *more[MORE];
     struct schedule s;
     json_t *reply = NULL;
     int refused = 0;
-    ck_ok(description_compile(&description, 8, 1, TUNE_WAN, &s));
-    services_deal(8, 1, TUNE_WAN, 1, &dealt);
-    for (int p = 0; p < 3; p++)
-        parties.config[p].requests_max = 1;
-    ck_ok(client_ask(owner, 7, client_shape_request("infer", id, &s, TUNE_WAN), &stuck));
-    for (int p = 1; p < 3; p++) {
-        ck_ok(client_reply(owner, stuck, p, &reply));
-        json_decref(reply);
-    }
+    occupy(&s, &stuck);
     for (int n = 0; n < MORE; n++)
         ck_ok(client_ask(owner, 7, client_shape_request("infer", id, &s, TUNE_WAN), &more[n]));
     for (enum net_role party = NET_ROLE_P0; party <= NET_ROLE_P2; party++) {
@@ -551,9 +549,5 @@ int main(void)
     tcase_add_test(tcase, status_is_told_while_all_places_are_taken_and_all_that_may_wait_do);
     tcase_add_test(tcase, many_shapes_can_be_asked_for_one_after_the_other);
     suite_add_tcase(suite, tcase);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return run_suite(suite);
 }

@@ -7,6 +7,7 @@
 #include "model/embeddings.h"
 #include "parties/calibration.h"
 #include "parties/texts.h"
+#include "tests/run.h"
 
 static struct tokenizer *tokenizer;
 
@@ -205,9 +206,5 @@ int main(void)
     tcase_add_test(tests, the_sample_texts_are_many_and_hold_pairs);
     tcase_add_test(tests, the_public_part_of_a_model_is_what_a_client_needs_and_no_more);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

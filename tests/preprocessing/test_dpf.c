@@ -9,6 +9,7 @@
 #include <sodium.h>
 
 #include "preprocessing/dpf.h"
+#include "tests/run.h"
 
 #define ck_ok(call)                                                                          \
     do {                                                                                     \
@@ -335,9 +336,5 @@ int main(void)
     tcase_add_test(tests, every_bit_of_a_key_matters);
     tcase_add_test(tests, an_expansion_is_the_evaluation_at_every_point);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return run_suite(suite);
 }

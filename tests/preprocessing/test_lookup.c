@@ -7,6 +7,7 @@
 
 #include "preprocessing/dpf_lookup.h"
 #include "preprocessing/dpf_tree.h"
+#include "tests/run.h"
 
 #define ck_ok(call)                                                                          \
     do {                                                                                     \
@@ -215,9 +216,5 @@ int main(void)
     tcase_add_test(tests, without_a_reach_each_share_is_the_product_with_the_expansion);
     tcase_add_test(tests, both_ways_of_making_nodes_give_the_same);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return run_suite(suite);
 }

@@ -5,6 +5,7 @@
 
 #include "ring/threads.h"
 #include "tests/ring/gemm_parts.h"
+#include "tests/run.h"
 
 static const struct gemm_kernel *emulated;
 
@@ -88,9 +89,5 @@ int run_emulated(const struct gemm_kernel *kernel, const char *name)
     tcase_add_test(tests, products_equal_the_reference);
     tcase_add_test(tests, parts_are_finished_and_in_order);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return run_suite(suite);
 }

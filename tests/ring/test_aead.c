@@ -7,6 +7,7 @@
 #include <sodium.h>
 
 #include "ring/aead.h"
+#include "tests/run.h"
 
 /* Numbers in hexadecimal. */
 static size_t hex(unsigned char *out, size_t room, const char *text)
@@ -178,9 +179,5 @@ int main(void)
     tcase_add_test(tests, what_is_missing_is_refused);
     tcase_add_test(tests, the_environment_can_do_without_the_faster_library);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return run_suite(suite);
 }

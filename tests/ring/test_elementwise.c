@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "ring/elementwise.h"
+#include "tests/run.h"
 
 #define MOST 20000 /* longer than any path adds up before it carries */
 #define MARGIN 16
@@ -280,9 +281,5 @@ int main(void)
     tcase_add_test(tests, the_path_that_is_chosen_is_the_definition);
     tcase_add_test(tests, added_words_are_sums_and_tell_the_widest);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return run_suite(suite);
 }

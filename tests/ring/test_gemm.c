@@ -5,6 +5,7 @@
 #include "ring/gemm_kernel.h"
 #include "ring/parameters.h"
 #include "tests/ring/gemm_problem.h"
+#include "tests/run.h"
 
 static int64_t largest_mask(void)
 {
@@ -284,9 +285,5 @@ int main(void)
     tcase_add_test(tests, sums_of_masked_operands_stay_exact);
     tcase_add_test(tests, large_masked_matrices_equal_the_reference);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return run_suite(suite);
 }

@@ -7,6 +7,7 @@
 #include "ring/gemm.h"
 #include "ring/threads.h"
 #include "tests/ring/gemm_parts.h"
+#include "tests/run.h"
 
 static void check_kernel(enum ring_gemm_kernel kernel, size_t m, size_t k, size_t n, size_t strip)
 {
@@ -97,9 +98,5 @@ int main(void)
     tcase_add_test(tests, the_order_does_not_depend_on_the_number_of_threads);
     tcase_add_test(tests, the_watch_leaves_out_who_is_told);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return run_suite(suite);
 }

@@ -7,6 +7,7 @@
 #include "ring/gemm.h"
 #include "ring/threads.h"
 #include "tests/ring/gemm_problem.h"
+#include "tests/run.h"
 
 struct caller {
     struct problem p;
@@ -226,9 +227,5 @@ int main(void)
     tcase_add_test(tests, a_kernel_that_does_not_exist_is_refused_by_name);
     tcase_add_test(tests, a_matrix_beyond_the_address_space_is_an_error);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return run_suite(suite);
 }

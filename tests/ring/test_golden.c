@@ -7,6 +7,7 @@
 #include <sodium.h>
 
 #include "ring/stream.h"
+#include "tests/run.h"
 
 static void from_hex(unsigned char *out, size_t *bytes, size_t most, const char *text)
 {
@@ -182,9 +183,5 @@ int main(void)
     tcase_add_test(tests, every_part_of_a_name_makes_another_stream);
     tcase_add_test(tests, wide_elements_use_all_eighty_bits);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return run_suite(suite);
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "ring/pool.h"
+#include "tests/run.h"
 
 #define BUFFERS 60
 
@@ -62,9 +63,5 @@ int main(void)
     tcase_add_test(tests, buffers_do_not_overlap);
     tcase_add_test(tests, what_is_given_back_is_wiped_and_serves_again);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return run_suite(suite);
 }

@@ -1,13 +1,13 @@
 /* Mask streams: what they are made of, and that each name has its own. */
 #include <check.h>
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include <sodium.h>
 
 #include "ring/parameters.h"
 #include "ring/stream.h"
+#include "tests/run.h"
 
 static const struct ring_seed secret = {{1, 2, 3}};
 
@@ -140,9 +140,5 @@ int main(void)
     tcase_add_test(tests, a_part_of_the_masks_is_what_it_is_in_the_whole);
     tcase_add_test(tests, wide_arrays_take_ten_bytes_an_element);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return run_suite(suite);
 }

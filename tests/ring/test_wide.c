@@ -4,6 +4,7 @@
 
 #include "ring/status.h"
 #include "ring/wide.h"
+#include "tests/run.h"
 
 static const ring_u128 modulus = (ring_u128)1 << 80;
 
@@ -91,9 +92,5 @@ int main(void)
     tcase_add_test(tests, a_message_too_long_is_cut);
     tcase_add_test(tests, every_code_has_a_name_of_its_own);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return run_suite(suite);
 }

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 const unsigned char test_model[STORE_HASH_BYTES] = "model";
@@ -167,11 +168,47 @@ unsigned test_count_keys(const char *path)
     return files - 1;
 }
 
-int test_run(Suite *suite)
+void test_crash(const char *path, void (*act)(struct store *store))
 {
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    const pid_t child = fork();
+    ck_assert(child >= 0);
+    if (!child) {
+        struct store *store;
+        const struct store_options options = {.path = path, .party = "P1", .map_bytes = 1u << 30};
+        if (store_open(&store, &options))
+            _exit(1);
+        act(store);
+        _exit(0);
+    }
+    int result;
+    ck_assert(waitpid(child, &result, 0) == child && WIFEXITED(result) && !WEXITSTATUS(result));
+}
+
+void test_keep_lines(void *context, const char *line)
+{
+    char *lines = context;
+    snprintf(lines + strlen(lines), 2000 - strlen(lines), "%s\n", line);
+}
+
+const char *test_said(const char *path)
+{
+    static char lines[2000];
+    const struct store_options options = {
+        .path = path, .party = "P1", .map_bytes = 1u << 30, .say = test_keep_lines, .context = lines};
+    struct store *store;
+    lines[0] = 0;
+    ck_ok(store_open(&store, &options));
+    store_close(&store);
+    return lines;
+}
+
+void test_expect_said(const char *path, const char *what)
+{
+    const char *lines = test_said(path);
+    ck_assert_msg(strstr(lines, what) && strstr(lines, "is closed cleanly"), "%s", lines);
+}
+
+void test_nothing(struct store *store)
+{
+    (void)store;
 }

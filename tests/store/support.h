@@ -51,6 +51,13 @@ unsigned test_count_files(const char *path);
 /* Of bundles: all files of PATH/keys but that of test_model. */
 unsigned test_count_keys(const char *path);
 
-int test_run(Suite *suite);
+/* Runs act on the store in another process that ends without closing it. */
+void test_crash(const char *path, void (*act)(struct store *store));
+void test_nothing(struct store *store); /* such an act */
+/* For the store's say: context is a text of 2000 bytes, to which the lines are added. */
+void test_keep_lines(void *context, const char *line);
+/* What the store says when it is opened and closed, which must be a clean end. */
+const char *test_said(const char *path);
+void test_expect_said(const char *path, const char *what);
 
 #endif

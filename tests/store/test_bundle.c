@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "store/keys.h"
+#include "tests/run.h"
 #include "tests/store/support.h"
 
 static const size_t sizes[] = {0, 1, 100, 65536, 1048512, 1048513, 3000000, 5000000, 20};
@@ -478,5 +479,5 @@ int main(void)
     tcase_add_test(test, schedules_are_apart_and_listed_apart);
     tcase_add_test(test, threads_fill_and_take_side_by_side);
     suite_add_tcase(suite, test);
-    return test_run(suite);
+    return run_suite(suite);
 }

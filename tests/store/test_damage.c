@@ -9,6 +9,7 @@
 #include <sodium.h>
 
 #include "store/bundle.h"
+#include "tests/run.h"
 #include "tests/store/support.h"
 
 static const size_t sizes[] = {100, 100, 2500000, 0, 5000000};
@@ -442,5 +443,5 @@ int main(void)
     tcase_add_test(test, a_lost_or_torn_key_is_an_error_and_the_bundle_is_gone);
     tcase_add_test(test, nothing_readable_lies_on_the_disk);
     suite_add_tcase(suite, test);
-    return test_run(suite);
+    return run_suite(suite);
 }

@@ -13,6 +13,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "tests/run.h"
 #include "tests/store/support.h"
 
 #define ITEM_BYTES 900000
@@ -367,5 +368,5 @@ int main(void)
     tcase_add_test(test, filling_leaves_some_of_the_disk);
     tcase_add_test(test, two_hundred_bundles_do_not_make_the_file_grow);
     suite_add_tcase(suite, test);
-    return test_run(suite);
+    return run_suite(suite);
 }

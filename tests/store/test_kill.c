@@ -10,6 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "tests/run.h"
 #include "tests/store/support.h"
 
 #define KILLS 220
@@ -218,5 +219,5 @@ int main(void)
     tcase_set_timeout(test, 300);
     tcase_add_test(test, killed_at_random_it_takes_nothing_twice_and_no_half_bundle_is_ready);
     suite_add_tcase(suite, test);
-    return test_run(suite);
+    return run_suite(suite);
 }
