@@ -84,6 +84,18 @@ static void handle(void (*handler)(int))
         sigaction(SIGHUP, &action, NULL);
 }
 
+/* The service opens with signals held back: a call of ZeroMQ that one interrupts fails, and with it the start. Threads that
+ * are made meanwhile never take one. */
+static enum status open_undisturbed(struct service **service, const struct config *config)
+{
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    const enum status status = service_open(service, config, NULL);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return status;
+}
+
 /* Each connection takes a descriptor. */
 static void allow_descriptors(void)
 {
@@ -100,7 +112,7 @@ static enum status run(const struct config *config)
     /* From the moment the store is open only a clean end keeps its bundles: a signal waits until it can be one. */
     handle(stop);
     journal(config->name, "%s starts", PACKAGE_STRING);
-    enum status status = service_open(&service, config, NULL);
+    enum status status = open_undisturbed(&service, config);
     if (status)
         return status;
     atomic_store(&running, service);
