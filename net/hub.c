@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <malloc.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +11,8 @@
 #include <unistd.h>
 
 #include <sodium.h>
+
+#include "ring/signals.h"
 
 #define TIMEOUT_MS 20000
 
@@ -162,11 +163,9 @@ static enum status open_sockets(struct net_hub *hub, void *context, const struct
 
 static enum status start(struct net_hub *hub)
 {
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
+    const sigset_t before = signals_hold();
     int error = pthread_create(&hub->thread, NULL, net_hub_loop, hub);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    signals_release(before);
     if (error != 0)
         return status_fail(STATUS_IO, "cannot start the network thread: %s", strerror(error));
     hub->started = true;

@@ -2,13 +2,13 @@
 
 #include <errno.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 
 #include "net/link.h"
+#include "ring/signals.h"
 
 #define LATEST_MS 5000 /* how long the socket may take nothing before the rest is dropped */
 
@@ -108,11 +108,9 @@ enum status net_road_line_open(struct net_road *road, struct net_hub *hub)
     line->fd = road->fd;
     line->peer = road->peer;
     line->hub = hub;
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
+    const sigset_t before = signals_hold();
     const int error = pthread_create(&line->thread, NULL, run_line, line);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    signals_release(before);
     if (error == 0) {
         road->line = line;
         return STATUS_OK;

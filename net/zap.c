@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +11,8 @@
 #include <unistd.h>
 
 #include <zmq.h>
+
+#include "ring/signals.h"
 
 #define ENDPOINT "inproc://zeromq.zap.01"
 #define KEY_BYTES 32
@@ -127,11 +128,9 @@ static void *serve(void *argument)
 
 static enum status start(struct service *service)
 {
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
+    const sigset_t before = signals_hold();
     int error = pthread_create(&service->thread, NULL, serve, service);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    signals_release(before);
     if (error != 0)
         return status_fail(STATUS_IO, "cannot start the key checker's thread: %s", strerror(error));
     return STATUS_OK;

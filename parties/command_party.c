@@ -13,6 +13,7 @@
 #include "parties/config.h"
 #include "parties/journal.h"
 #include "parties/service.h"
+#include "ring/signals.h"
 
 struct arguments {
     const char *config;
@@ -88,11 +89,9 @@ static void handle(void (*handler)(int))
  * are made meanwhile never take one. */
 static enum status open_undisturbed(struct service **service, const struct config *config)
 {
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
+    const sigset_t before = signals_hold();
     const enum status status = service_open(service, config, NULL);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    signals_release(before);
     return status;
 }
 

@@ -174,33 +174,29 @@ int parties_stop(struct parties *p, int number)
     return parties_stop_by(p, number, SIGTERM);
 }
 
-#ifdef __SANITIZE_THREAD__
-/* The thread sanitizer puts off signals until a thread's next call, and was seen to lose one in some thousands. */
-static void await_end(pid_t process, int signal_number, int *result)
+/* The process has ended. 128 and more: by a signal. */
+static int exit_status(struct parties *p, int number, int result)
 {
-    for (int tries = 1; waitpid(process, result, WNOHANG) == 0; tries++) {
-        usleep(10000);
-        if (tries % 500 == 0)
-            kill(process, signal_number);
-    }
+    p->process[number] = 0;
+    return WIFEXITED(result) ? WEXITSTATUS(result) : 128 + WTERMSIG(result);
 }
-#else
-static void await_end(pid_t process, int signal_number, int *result)
-{
-    (void)signal_number;
-    waitpid(process, result, 0);
-}
-#endif
 
 int parties_stop_by(struct parties *p, int number, int signal_number)
 {
     int result = -1;
     if (p->process[number] > 0) {
         kill(p->process[number], signal_number);
-        await_end(p->process[number], signal_number, &result);
+        waitpid(p->process[number], &result, 0);
     }
-    p->process[number] = 0;
-    return WIFEXITED(result) ? WEXITSTATUS(result) : 128 + WTERMSIG(result);
+    return exit_status(p, number, result);
+}
+
+int parties_stop_by_many(struct parties *p, int number)
+{
+    int result = -1;
+    while (p->process[number] > 0 && waitpid(p->process[number], &result, WNOHANG) == 0)
+        kill(p->process[number], SIGTERM);
+    return exit_status(p, number, result);
 }
 
 static int remove_entry(const char *path, const struct stat *status, int type, struct FTW *where)

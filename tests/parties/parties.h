@@ -37,6 +37,8 @@ void parties_kill(struct parties *parties, int number);
 /* SIGTERM and wait: a clean end. Returns the exit status. */
 int parties_stop(struct parties *parties, int number);
 int parties_stop_by(struct parties *parties, int number, int signal_number);
+/* By one signal after the other until it ends: they meet every call that a signal can interrupt. */
+int parties_stop_by_many(struct parties *parties, int number);
 void parties_clear(struct parties *parties);
 
 /* hidden 16, 2 heads, 1 layer: fast enough to be run many hundred times. */

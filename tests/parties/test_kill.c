@@ -223,16 +223,6 @@ START_TEST(bundles_that_one_party_lost_make_room_for_new_ones)
 }
 END_TEST
 
-/* As parties_stop, by a signal after the other: one of them meets every call that a signal interrupts. */
-static int stop_by_many(int party)
-{
-    int result = -1;
-    while (waitpid(parties.process[party], &result, WNOHANG) == 0)
-        kill(parties.process[party], SIGTERM);
-    parties.process[party] = 0;
-    return WIFEXITED(result) ? WEXITSTATUS(result) : 128 + WTERMSIG(result);
-}
-
 START_TEST(a_party_that_is_stopped_while_it_starts_ends_cleanly_and_keeps_its_bundles)
 {
     uint32_t dealt = 0;
@@ -248,7 +238,7 @@ START_TEST(a_party_that_is_stopped_while_it_starts_ends_cleanly_and_keeps_its_bu
         wait_for_log(1, "starts", n + 2);
         if (n < 8)
             usleep((unsigned)n * 3000);
-        ck_assert_int_eq(n < 8 ? parties_stop(&parties, 1) : stop_by_many(1), 0);
+        ck_assert_int_eq(n < 8 ? parties_stop(&parties, 1) : parties_stop_by_many(&parties, 1), 0);
     }
     parties_start(&parties, 1);
     wait_for_log(1, "as it was closed; ready bundles: 3; models: 1", 25);
