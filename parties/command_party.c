@@ -132,9 +132,9 @@ static enum status run(const struct config *config)
     atomic_store(&running, NULL);
     if (status)
         journal(config->name, "stops (%s): %s", status_name(status), status_message());
-    service_close(&service);
+    const enum status closed = service_close(&service); /* which says what was wrong */
     journal(config->name, "stopped");
-    return status;
+    return status ? status : closed;
 }
 
 int command_party(int argc, char **argv)

@@ -124,9 +124,9 @@ static _Noreturn void serve(const struct local *l, int party, int begin)
     }
     if (status != STATUS_OK)
         fprintf(stderr, "%s: %s\n", names[party], status_message());
-    service_close(&running);
+    const bool clean = service_close(&running) == STATUS_OK;
     config_unload(&config);
-    _exit(status == STATUS_OK ? 0 : 1);
+    _exit(status == STATUS_OK && clean ? 0 : 1);
 }
 
 static enum status fork_party(struct local *l, struct local_set *set, int party)

@@ -277,8 +277,12 @@ enum status service_open(struct service **out, const struct config *config, void
         status = models_open(&s->models, s->store, s->party);
     if (status == STATUS_OK)
         status = warm_open(&s->warm, config, s->store, s->models, s->party);
-    if (status != STATUS_OK)
+    if (status != STATUS_OK) {
+        char why[1000]; /* not what closing may add to it */
+        status_copy(why, sizeof why);
         service_close(out);
+        status_fail(status, "%s", why);
+    }
     return status;
 }
 
@@ -314,14 +318,14 @@ const char *service_endpoint(const struct service *s)
     return net_hub_endpoint(s->hub);
 }
 
-void service_close(struct service **service)
+enum status service_close(struct service **service)
 {
     struct service *s = *service;
     if (!s)
-        return;
+        return STATUS_OK;
     warm_close(&s->warm);
     models_close(&s->models);
-    store_close(&s->store);
+    const enum status status = store_close(&s->store);
     net_hub_close(&s->hub);
     notices_clear(&s->notices);
     pthread_mutex_destroy(&s->take);
@@ -330,6 +334,7 @@ void service_close(struct service **service)
     pthread_cond_destroy(&s->idle);
     free(s);
     *service = NULL;
+    return status;
 }
 
 /* ---- what several jobs begin with ---- */

@@ -14,7 +14,7 @@ STATUS_MUST_USE enum status service_run(struct service *service);
 void service_stop(struct service *service);
 /* Where it listens. */
 const char *service_endpoint(const struct service *service);
-/* Closes the store cleanly. */
-void service_close(struct service **service);
+/* Closes the store; fails, with everything released, if that was no clean end. */
+enum status service_close(struct service **service);
 
 #endif

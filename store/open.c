@@ -245,11 +245,12 @@ enum status store_open(struct store **out, const struct store_options *options)
     return status;
 }
 
-void store_close(struct store **store)
+enum status store_close(struct store **store)
 {
     if (!store || !*store)
-        return;
-    store_leave(*store);
+        return STATUS_OK;
+    const enum status status = store_leave(*store);
     release(*store);
     *store = NULL;
+    return status;
 }

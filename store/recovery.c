@@ -411,17 +411,19 @@ static enum status mark_clean(struct store *store, unsigned char clean[CLEAN_BYT
     return store_env_fail(store, code, "cannot write the clean mark");
 }
 
-void store_leave(struct store *store)
+enum status store_leave(struct store *store)
 {
     unsigned char clean[CLEAN_BYTES];
     enum status status = mark_clean(store, clean);
     store_env_close(store);
     if (!status)
         status = stamp_write(store, clean);
-    if (status)
-        store_say(store,
-                  "the store %s is not closed cleanly, its ready bundles will be burnt when it is opened: %s",
-                  store->path, status_message());
-    else
+    if (status) {
+        status = status_prefix(
+            status, "the store %s is not closed cleanly, its ready bundles will be burnt when it is opened: ",
+            store->path);
+        store_say(store, "%s", status_message());
+    } else
         store_say(store, "the store %s is closed cleanly", store->path);
+    return status;
 }

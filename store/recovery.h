@@ -18,6 +18,6 @@
  * just created. */
 STATUS_MUST_USE enum status store_recover(struct store *store, bool fresh);
 /* Writes the clean mark and, once LMDB is closed, the stamp. If it fails, it says so, and the next open burns. */
-void store_leave(struct store *store);
+enum status store_leave(struct store *store);
 
 #endif

@@ -85,8 +85,8 @@ struct store_options {
  * schema or party, or another program's database. STATUS_CORRUPT: a torn file; it is inspected before LMDB
  * maps it; or none beside a stamp. */
 STATUS_MUST_USE enum status store_open(struct store **out, const struct store_options *options);
-/* Takes NULL, leaves NULL. */
-void store_close(struct store **store);
+/* Takes NULL, leaves NULL. Fails if it cannot be called clean; it is closed then, too. */
+enum status store_close(struct store **store);
 
 /* ---- bundles ---- */
 struct store_bundle;

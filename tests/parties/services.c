@@ -58,7 +58,7 @@ void services_stop(void)
         ck_assert_int_eq((int)(intptr_t)result, STATUS_OK);
     }
     for (int i = 0; i < 3; i++)
-        service_close(&service[i]);
+        ck_assert(service_close(&service[i]) == STATUS_OK);
     zmq_ctx_term(context);
     description_clear(&description);
     folded_clear(&folded);

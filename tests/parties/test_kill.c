@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -266,6 +267,26 @@ START_TEST(a_lost_terminal_and_its_keys_end_a_party_cleanly)
 }
 END_TEST
 
+START_TEST(an_end_that_loses_bundles_is_an_error)
+{
+    parties_init(&parties, 3000, false);
+    parties_start(&parties, 0);
+    wait_for_log(0, "listening", 1);
+    char path[400];
+    snprintf(path, sizeof path, "%s/stamp", parties.config[PARTY_P0].store);
+    ck_assert_int_eq(unlink(path), 0);
+    strcat(path, ".new"); /* where it would write another */
+    ck_assert_int_eq(mkdir(path, 0700), 0);
+    ck_assert_int_eq(parties_stop(&parties, 0), 1);
+    wait_for_log(0, "is not closed cleanly", 1);
+    ck_assert_int_eq(rmdir(path), 0);
+    parties_start(&parties, 0);
+    wait_for_log(0, "listening", 2);
+    ck_assert_int_eq(parties_stop(&parties, 0), 0);
+    parties_clear(&parties);
+}
+END_TEST
+
 START_TEST(a_party_under_nohup_outlives_its_terminal)
 {
     parties_init(&parties, 3000, false);
@@ -377,6 +398,7 @@ int main(void)
     tcase = tcase_create("terminals and outputs");
     tcase_set_timeout(tcase, 200);
     tcase_add_test(tcase, a_lost_terminal_and_its_keys_end_a_party_cleanly);
+    tcase_add_test(tcase, an_end_that_loses_bundles_is_an_error);
     tcase_add_test(tcase, a_party_under_nohup_outlives_its_terminal);
     tcase_add_test(tcase, a_party_whose_output_is_full_or_closed_starts_all_the_same);
     tcase_add_test(tcase, a_log_that_is_closed_goes_into_nothing_else);

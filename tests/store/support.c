@@ -198,7 +198,7 @@ const char *test_said(const char *path)
     struct store *store;
     lines[0] = 0;
     ck_ok(store_open(&store, &options));
-    store_close(&store);
+    ck_ok(store_close(&store));
     return lines;
 }
 

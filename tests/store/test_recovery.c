@@ -226,7 +226,7 @@ START_TEST(an_end_that_is_not_clean_is_said)
     test_shell("rmdir %s/stamp.new", path);
     ck_ok(store_open(&store, &options));
     test_shell("rm %s/stamp && mkdir %s/stamp.new", path, path);
-    store_close(&store);
+    ck_fails(store_close(&store), STATUS_IO);
     ck_assert_msg(strstr(lines, "is not closed cleanly") && strstr(lines, "cannot write"), "%s", lines);
 }
 END_TEST
