@@ -6,6 +6,7 @@
 
 #include "distill/command.h"
 #include "distill/options.h"
+#include "model/config.h"
 #include "model/files.h"
 #include "model/vocabulary.h"
 
@@ -250,10 +251,10 @@ static enum status check_origin(const struct command *c, const struct model *mod
                                 const struct model_config *config)
 {
     const struct model_config *from = &model->config;
-    if (from->lower_case != config->lower_case)
+    if (!model_config_same_words(from, config))
         return status_fail(STATUS_FOREIGN,
-                           "tokenizer_config.json: do_lower_case is not the teacher's, and ids would mean "
-                           "different words");
+                           "tokenizer_config.json: do_lower_case, strip_accents or tokenize_chinese_chars is not the "
+                           "teacher's, and ids would mean different words");
     if (model->head_w != NULL && labels_exchanged(from, config))
         return status_fail(STATUS_FOREIGN,
                            "config.json: its labels stand in another order than the teacher's");

@@ -32,7 +32,8 @@ static enum status add_example(struct distill_data *out, struct tokens *tokens,
 
 static enum status take_labels(struct model_config *config, const struct task_data *data, const char *path)
 {
-    if (!data->regression && data->labels < 2)
+    bool seen[MODEL_LABELS_MAX];
+    if (!data->regression && task_data_seen(data, seen) < 2)
         return status_fail(STATUS_INPUT,
                            "%s: all examples have the same label; a classifier needs at least two", path);
     config->labels = data->regression ? 1 : data->labels;
@@ -56,8 +57,10 @@ static bool has_name(const struct model_config *config, const char *label)
 
 static bool all_named(const struct task_data *data, const struct model_config *config)
 {
+    bool seen[MODEL_LABELS_MAX];
+    task_data_seen(data, seen);
     for (uint32_t i = 0; i < data->labels && !data->regression; i++)
-        if (!has_name(config, data->label[i]))
+        if (seen[i] && !has_name(config, data->label[i]))
             return false;
     return true;
 }
@@ -105,8 +108,7 @@ enum status distill_data_read(struct distill_data *out, struct model_config *con
     enum status status = task_read(&data, task, path);
     if (status != STATUS_OK)
         return status;
-    if (!data.labelled)
-        status = status_fail(STATUS_INPUT, "%s: the file has no labels, and training needs them", path);
+    status = task_data_need_labels(&data, path);
     if (status == STATUS_OK && config->labels == 0)
         status = take_labels(config, &data, path);
     if (status == STATUS_OK && strict && !data.regression && !config->regression)

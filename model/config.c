@@ -125,8 +125,16 @@ static void read_problem(struct json_reader *reader, struct model_config *out)
     out->regression = problem == 1 || out->labels == 1;
 }
 
-static enum status read_tokenizer(struct model_config *out, const char *folder)
+enum status model_config_read_tokenizer(struct model_config *out, const char *folder)
 {
+    static const char *const classes[] = {"BertTokenizer",
+                                          "BertTokenizerFast",
+                                          "DistilBertTokenizer",
+                                          "DistilBertTokenizerFast",
+                                          "ElectraTokenizer",
+                                          "ElectraTokenizerFast",
+                                          "PreTrainedTokenizerFast",
+                                          NULL};
     char path[FILES_PATH_BYTES];
     struct json_reader reader;
     enum status status = files_join(path, folder, "tokenizer_config.json");
@@ -134,7 +142,19 @@ static enum status read_tokenizer(struct model_config *out, const char *folder)
         return status;
     status = json_reader_load(&reader, path, CONFIG_TOKENIZER_BYTES);
     if (!status) {
+        unsigned class = 0;
+        bool strip, ideographs = !out->ideographs_joined, basic = true;
         json_reader_flag(&reader, &out->lower_case, "do_lower_case");
+        strip = out->lower_case;
+        json_reader_flag(&reader, &strip, "strip_accents");
+        json_reader_flag(&reader, &ideographs, "tokenize_chinese_chars");
+        out->accents_differ = strip != out->lower_case;
+        out->ideographs_joined = !ideographs;
+        /* What would cut text in another way. */
+        json_reader_word(&reader, &class, "tokenizer_class", classes);
+        json_reader_flag(&reader, &basic, "do_basic_tokenize");
+        if (!basic)
+            json_reader_refuse(&reader, "do_basic_tokenize", "a tokenizer without it is not known here");
         status = reader.status;
     }
     json_reader_clear(&reader);
@@ -163,7 +183,13 @@ enum status model_config_read(struct model_config *out, const char *folder)
     status = model_config_check(out);
     if (status)
         return status_prefix(status, "%s: ", path);
-    return read_tokenizer(out, folder);
+    return model_config_read_tokenizer(out, folder);
+}
+
+bool model_config_same_words(const struct model_config *a, const struct model_config *b)
+{
+    return a->lower_case == b->lower_case && a->accents_differ == b->accents_differ &&
+           a->ideographs_joined == b->ideographs_joined;
 }
 
 static enum status check_range(const char *field, uint32_t value, uint32_t low, uint32_t high)
@@ -285,6 +311,10 @@ char *model_config_format_tokenizer(const struct model_config *config)
 {
     json_t *root = json_pack("{s:b, s:i, s:s}", "do_lower_case", config->lower_case, "model_max_length",
                              (int)config->positions, "tokenizer_class", "BertTokenizer");
+    if (config->accents_differ)
+        json_object_set_new(root, "strip_accents", json_boolean(!config->lower_case));
+    if (config->ideographs_joined)
+        json_object_set_new(root, "tokenize_chinese_chars", json_false());
     char *text = root ? json_dumps(root, JSON_INDENT(2) | JSON_PRESERVE_ORDER) : NULL;
     json_decref(root);
     return text;

@@ -30,6 +30,13 @@ STATUS_MUST_USE enum status model_config_check(const struct model_config *config
 /* A label goes to terminals, into JSON and into the table: printable (model/characters.h), not empty and not too long. */
 bool model_config_label_is_good(const char *label);
 
+/* FOLDER/tokenizer_config.json alone; what it does not say, and all if there is no such file, stays. Tokenizers of another kind
+ * than BERT's are refused. */
+STATUS_MUST_USE enum status model_config_read_tokenizer(struct model_config *out, const char *folder);
+
+/* Both cut text in the same way, as far as tokenizer_config.json says how. */
+bool model_config_same_words(const struct model_config *a, const struct model_config *b);
+
 /* The defaults of a BERT-base classifier with two labels, to be changed by the caller. */
 void model_config_default(struct model_config *out);
 

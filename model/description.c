@@ -72,6 +72,10 @@ enum status description_write(const struct description *d, char **text)
         "learned_c", (int)c->learned_c, "learned_quad", (int)c->learned_quad, "lower_case", (int)c->lower_case,
         "regression", (int)c->regression, "labels", labels_json(c), "ranges", ranges_json(d), "weights",
         weights_json(d));
+    if (c->accents_differ)
+        json_object_set_new(json, "accents_differ", json_true());
+    if (c->ideographs_joined)
+        json_object_set_new(json, "ideographs_joined", json_true());
     *text = NULL;
     if (!json && (description_check_name(d->name) != STATUS_OK || model_config_check(c) != STATUS_OK))
         return STATUS_INPUT;
@@ -204,6 +208,10 @@ static enum status read_config(const json_t *json, struct model_config *c)
         status = read_flag(json, "learned_quad", &c->learned_quad);
     if (status == STATUS_OK)
         status = read_flag(json, "lower_case", &c->lower_case);
+    if (status == STATUS_OK && json_object_get(json, "accents_differ"))
+        status = read_flag(json, "accents_differ", &c->accents_differ);
+    if (status == STATUS_OK && json_object_get(json, "ideographs_joined"))
+        status = read_flag(json, "ideographs_joined", &c->ideographs_joined);
     if (status == STATUS_OK)
         status = read_flag(json, "regression", &c->regression);
     c->activation = MODEL_QUAD;

@@ -32,6 +32,8 @@ struct model_config {
     bool learned_c;    /* softmax_2quad_learned: a c for every head, tensor attention.self.quad_c */
     bool learned_quad; /* hidden_act_learned: a x^2 + b x + g for every neuron, tensor intermediate.quad */
     bool lower_case;   /* tokenizer_config.json: do_lower_case */
+    bool accents_differ;   /* strip_accents is not as do_lower_case, which it follows unless said otherwise */
+    bool ideographs_joined; /* tokenize_chinese_chars is false */
     bool regression;   /* problem_type "regression", or one label */
     char label[MODEL_LABELS_MAX][MODEL_LABEL_BYTES]; /* id2label, or LABEL_0 ... */
 };

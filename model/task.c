@@ -1,5 +1,6 @@
 #include "model/task.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -113,16 +114,48 @@ void task_data_clear(struct task_data *data)
     *data = (struct task_data){0};
 }
 
-/* The model's number of each label of the data; how many of them the model knows by name, and one it does
- * not. */
+uint32_t task_data_seen(const struct task_data *data, bool seen[MODEL_LABELS_MAX])
+{
+    uint32_t count = 0;
+    memset(seen, 0, MODEL_LABELS_MAX * sizeof *seen);
+    for (size_t i = 0; data->labelled && !data->regression && i < data->count; i++) {
+        bool *mark = &seen[data->example[i].label];
+        count += !*mark;
+        *mark = true;
+    }
+    return count;
+}
+
+enum status task_data_need_labels(const struct task_data *data, const char *path)
+{
+    if (data->labelled)
+        return STATUS_OK;
+    return status_fail(STATUS_INPUT,
+                       "%s: has no labels: line 1 of a table of your own must name a column \"sentence\" (or \"text\") and "
+                       "one \"label\" or \"score\", parted by tabs",
+                       path);
+}
+
+/* The model's number of a label; config->labels if it has none. */
+static uint32_t number_of(const char *label, const struct model_config *config)
+{
+    uint32_t exact = 0, folded = 0;
+    while (exact < config->labels && strcmp(label, config->label[exact]) != 0)
+        exact++;
+    while (folded < config->labels && strcasecmp(label, config->label[folded]) != 0)
+        folded++;
+    return exact < config->labels ? exact : folded;
+}
+
+/* The model's number of each label that occurs; how many of them the model knows by name, and one it does not. */
 static uint32_t match_names(uint32_t to[MODEL_LABELS_MAX], uint32_t *unknown, const struct task_data *data,
-                            const struct model_config *config)
+                            const bool seen[MODEL_LABELS_MAX], const struct model_config *config)
 {
     uint32_t known = 0;
     for (uint32_t i = 0; i < data->labels; i++) {
-        for (to[i] = 0; to[i] < config->labels; to[i]++)
-            if (strcasecmp(data->label[i], config->label[to[i]]) == 0)
-                break;
+        if (!seen[i])
+            continue;
+        to[i] = number_of(data->label[i], config);
         if (to[i] < config->labels)
             known++;
         else
@@ -131,9 +164,45 @@ static uint32_t match_names(uint32_t to[MODEL_LABELS_MAX], uint32_t *unknown, co
     return known;
 }
 
+/* Whether each name is its number, behind so much text. */
+static bool are_numbers(const char label[][MODEL_LABEL_BYTES], uint32_t labels, const char *before)
+{
+    for (uint32_t i = 0; i < labels; i++) {
+        char plain[MODEL_LABEL_BYTES];
+        snprintf(plain, sizeof plain, "%s%u", before, i);
+        if (strcmp(label[i], plain) != 0)
+            return false;
+    }
+    return true;
+}
+
+static enum status check_count(const struct task_data *data, const struct model_config *config)
+{
+    if (data->labels <= config->labels)
+        return STATUS_OK;
+    return status_fail(STATUS_INPUT, "the data have %u labels, the model %u", data->labels, config->labels);
+}
+
+/* Whether the data's order, where the model knows none of the names, can be its own. */
+static enum status check_order(const struct task_data *data, uint32_t unknown, const struct model_config *config)
+{
+    const enum status status = check_count(data, config);
+    if (status)
+        return status;
+    if (!data->own || are_numbers(data->label, data->labels, "") ||
+        are_numbers(config->label, config->labels, "LABEL_"))
+        return STATUS_OK;
+    return status_fail(STATUS_INPUT,
+                       "the label \"%s\" of the data is none of the model's, nor are the others: name them as the model "
+                       "does (%s, %s%s), or number them from 0 in its order",
+                       data->label[unknown], config->label[0], config->label[1],
+                       config->labels > 2 ? ", ..." : "");
+}
+
 enum status task_data_fit(struct task_data *data, const struct model_config *config)
 {
-    uint32_t to[MODEL_LABELS_MAX], unknown = 0;
+    uint32_t to[MODEL_LABELS_MAX] = {0}, unknown = 0;
+    bool seen[MODEL_LABELS_MAX];
     if (!data->labelled)
         return STATUS_OK;
     if (data->regression != config->regression)
@@ -142,13 +211,16 @@ enum status task_data_fit(struct task_data *data, const struct model_config *con
                            config->regression ? "a score" : "classes");
     if (data->regression)
         return STATUS_OK;
-    uint32_t known = match_names(to, &unknown, data, config);
-    if (data->labels > config->labels)
-        return status_fail(STATUS_INPUT, "the data have %u labels, the model %u", data->labels,
-                           config->labels);
-    if (known > 0 && known < data->labels)
+    enum status status = data->own ? STATUS_OK : check_count(data, config);
+    if (status)
+        return status;
+    const uint32_t count = task_data_seen(data, seen), known = match_names(to, &unknown, data, seen, config);
+    if (known > 0 && known < count)
         return status_fail(STATUS_INPUT, "the label \"%s\" of the data is none of the model's",
                            data->label[unknown]);
+    status = known > 0 ? STATUS_OK : check_order(data, unknown, config);
+    if (status)
+        return status;
     for (size_t i = 0; known > 0 && i < data->count; i++) {
         data->example[i].label = to[data->example[i].label];
         data->example[i].score = (float)data->example[i].label;

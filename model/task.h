@@ -11,9 +11,10 @@
  *     qqp     question1, question2, is_duplicate         0 not_duplicate, 1 duplicate       F1, accuracy
  *     imdb    text, label                                0 negative, 1 positive             accuracy
  *     tsv     sentence (or text, sentence1); perhaps sentence2 and label, or score
- *                                                        numbers from 0, or names           accuracy, or
- * Pearson A tsv file whose first line names no such column has no header: a text a line, a tab before a
- * second one.
+ *                                                        numbers from 0, or names           accuracy, or Pearson
+ *
+ * A tsv file whose first line names no such column, in letters of either case, has no header: a text a line, a
+ * tab before a second one. Spaces around its labels do not count, and two that differ by case alone are refused.
  *
  * Columns are parted by tabs; quotes are plain characters. A byte-order mark, carriage returns, a missing
  * last newline and blank lines are allowed. In qqp, rows with too few columns are counted and left out: the
@@ -56,7 +57,8 @@ struct task_data {
     size_t count;
     size_t skipped; /* torn rows left out */
     bool labelled, regression;
-    uint32_t labels; /* how many classes; 1 for regression, 0 if not labelled */
+    bool own;        /* a table of the user's own */
+    uint32_t labels; /* how many classes, of numbers one more than the largest; 1 for regression, 0 if not labelled */
     char label[MODEL_LABELS_MAX][MODEL_LABEL_BYTES];
     char *text; /* what the examples point into */
 };
@@ -66,9 +68,16 @@ struct task_data {
 STATUS_MUST_USE enum status task_read(struct task_data *out, const struct task *task, const char *path);
 void task_data_clear(struct task_data *data);
 
-/* Numbers the classes as the model does. Where the model knows the same names (id2label) in another order
- * they are exchanged; names it does not know at all count in the task's order. STATUS_INPUT if the model has
- * another number of labels, fewer than the data use, or is a regression where the data are not. */
+/* Which classes the examples have; how many. */
+uint32_t task_data_seen(const struct task_data *data, bool seen[MODEL_LABELS_MAX]);
+
+/* STATUS_INPUT if there are no labels, which says what a file needs to have some. */
+STATUS_MUST_USE enum status task_data_need_labels(const struct task_data *data, const char *path);
+
+/* Numbers the classes as the model does. Where the model knows the names (id2label) of those that occur, as they are spelt or
+ * in letters of another case, they are exchanged. Where it knows none of them they count in the task's order, but names of an own
+ * table, which has none, only if they are numbers or the model's are LABEL_0 and so on. STATUS_INPUT if the model
+ * has fewer labels than the data use, or is a regression where the data are not. */
 STATUS_MUST_USE enum status task_data_fit(struct task_data *data, const struct model_config *config);
 
 #endif

@@ -1,6 +1,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "model/config.h"
 #include "model/task_table.h"
@@ -9,12 +10,11 @@
 enum status task_own_header(struct task_table *table, struct task_data *out)
 {
     static const char *const texts[] = {"sentence", "text", "sentence1", "question1", "question"};
-    char first[1024] = "";
-    /* The first line is cut up only if it is a header, so it is looked at in a copy. A longer one is text. */
-    size_t length = strcspn(table->at, "\n");
-    if (length < sizeof first)
-        memcpy(first, table->at, length);
-    struct task_table look = {.at = first};
+    /* The first line is cut up only if it is a header, so it is looked at in a copy. */
+    char *first = strndup(table->at, strcspn(table->at, "\n"));
+    if (!first)
+        return status_fail(STATUS_MEMORY, "%s: no memory for its first line", table->path);
+    struct task_table look = {.task = table->task, .at = first};
     int text = -1, label = -1, score = -1;
     if (task_table_next(&look)) {
         for (size_t i = 0; text < 0 && i < sizeof texts / sizeof *texts; i++)
@@ -22,6 +22,7 @@ enum status task_own_header(struct task_table *table, struct task_data *out)
         label = task_table_find(&look, "label");
         score = task_table_find(&look, "score");
     }
+    free(first);
     table->text = 0;
     table->pair = 1;
     table->pair_optional = true;
@@ -48,14 +49,23 @@ enum status task_own_label(const struct task_table *table, struct task_data *dat
     if (data->regression)
         return task_parse_number(&out->score, word) ? STATUS_OK
                                                     : task_table_fail(table, "the score is not a number");
-    for (out->label = 0; out->label < data->labels; out->label++)
-        if (strcmp(data->label[out->label], word) == 0)
+    char label[MODEL_LABEL_BYTES + 1]; /* one more than fits: longer ones are not good */
+    word += strspn(word, " ");
+    size_t length = strlen(word);
+    while (length > 0 && word[length - 1] == ' ')
+        length--;
+    snprintf(label, sizeof label, "%.*s", length < sizeof label ? (int)length : MODEL_LABEL_BYTES, word);
+    for (out->label = 0; out->label < data->labels; out->label++) {
+        if (strcmp(data->label[out->label], label) == 0)
             return STATUS_OK;
+        if (strcasecmp(data->label[out->label], label) == 0)
+            return task_table_fail(table, "the label differs from an earlier one by the case of its letters alone");
+    }
     if (data->labels == MODEL_LABELS_MAX)
         return task_table_fail(table, "more than 64 different labels; is the label column right?");
-    if (!model_config_label_is_good(word))
+    if (!model_config_label_is_good(label))
         return task_table_fail(table, "the label is empty, not printable UTF-8 or longer than 63 bytes");
-    snprintf(data->label[data->labels++], MODEL_LABEL_BYTES, "%s", word);
+    memcpy(data->label[data->labels++], label, MODEL_LABEL_BYTES);
     return STATUS_OK;
 }
 

@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "model/files.h"
 #include "model/task_table.h"
@@ -22,7 +23,7 @@ bool task_table_next(struct task_table *table)
         if (length > 0 && line[length - 1] == '\r')
             length--;
         line[length] = 0;
-        if (length == 0)
+        if (strspn(line, " \t") == length)
             continue;
         table->columns = 0;
         while (line && table->columns < TASK_COLUMNS_MAX) {
@@ -39,7 +40,7 @@ bool task_table_next(struct task_table *table)
 int task_table_find(const struct task_table *table, const char *name)
 {
     for (int i = 0; name && i < table->columns; i++)
-        if (strcmp(table->column[i], name) == 0)
+        if ((table->task->own ? strcasecmp : strcmp)(table->column[i], name) == 0)
             return i;
     return -1;
 }
@@ -127,8 +128,8 @@ static enum status read_row(struct task_table *table, struct task_data *out)
     }
     if (table->columns <= last) {
         char what[64];
-        snprintf(what, sizeof what, "%d columns; expected at least %d, parted by tabs", table->columns,
-                 last + 1);
+        snprintf(what, sizeof what, "%d column%s; expected at least %d, parted by tabs", table->columns,
+                 table->columns == 1 ? "" : "s", last + 1);
         return task_table_fail(table, what);
     }
     struct task_example *example = &out->example[out->count];
@@ -179,6 +180,7 @@ static size_t count_lines(const char *text)
 static enum status read_table(struct task_table *table, struct task_data *out)
 {
     const struct task *task = table->task;
+    out->own = task->own;
     out->labelled = !task->own;
     out->regression = task->regression;
     enum status status = task->own ? task_own_header(table, out) : read_header(table);

@@ -36,7 +36,7 @@ struct task_table {
 enum status task_table_fail(const struct task_table *table, const char *what);
 /* Cuts the next line that is not blank into columns; false at the end. */
 bool task_table_next(struct task_table *table);
-/* Where the present line has that name; -1: nowhere, or name is NULL. */
+/* Where the present line has that name, of an own table in letters of either case; -1: nowhere, or name is NULL. */
 int task_table_find(const struct task_table *table, const char *name);
 /* A finite number and nothing behind it. */
 bool task_parse_number(float *out, const char *word);

@@ -8,7 +8,6 @@
 #include "model/characters.h"
 #include "model/config.h"
 #include "model/files.h"
-#include "model/json.h"
 #include "model/vocabulary.h"
 
 #define WORD_BYTES (4 * TOKENIZER_WORD_MAX)
@@ -26,22 +25,12 @@ struct tokenizer {
 
 static enum status read_options(struct tokenizer *tokenizer, const char *folder)
 {
-    char path[FILES_PATH_BYTES];
-    struct json_reader reader;
-    struct characters_options *options = &tokenizer->options;
-    *options = (struct characters_options){.lower = true, .strip = true, .ideograph = true};
-    enum status status = files_join(path, folder, "tokenizer_config.json");
-    if (status || !files_exist(path))
-        return status;
-    status = json_reader_load(&reader, path, CONFIG_TOKENIZER_BYTES);
-    if (!status) {
-        json_reader_flag(&reader, &options->lower, "do_lower_case");
-        options->strip = options->lower;
-        json_reader_flag(&reader, &options->strip, "strip_accents");
-        json_reader_flag(&reader, &options->ideograph, "tokenize_chinese_chars");
-        status = reader.status;
-    }
-    json_reader_clear(&reader);
+    struct model_config config;
+    model_config_default(&config);
+    const enum status status = model_config_read_tokenizer(&config, folder);
+    tokenizer->options = (struct characters_options){.lower = config.lower_case,
+                                                     .strip = config.lower_case != config.accents_differ,
+                                                     .ideograph = !config.ideographs_joined};
     return status;
 }
 

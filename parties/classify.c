@@ -7,6 +7,7 @@
 
 #include <sodium.h>
 
+#include "model/config.h"
 #include "model/embeddings.h"
 #include "model/metrics.h"
 
@@ -58,7 +59,7 @@ static enum status check_folder(const struct classifier *c, const char *folder)
                 own->heads == shared->heads && own->vocabulary == shared->vocabulary &&
                 own->positions == shared->positions && own->types == shared->types &&
                 own->labels == shared->labels && own->regression == shared->regression &&
-                own->lower_case == shared->lower_case;
+                model_config_same_words(own, shared);
     for (uint32_t i = 0; same && i < own->labels; i++)
         same = strcmp(own->label[i], shared->label[i]) == 0;
     if (same) {

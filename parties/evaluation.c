@@ -40,10 +40,10 @@ enum status evaluation_read(struct evaluation *out, const struct task *task, con
     out->task = task;
     out->config = *config;
     enum status status = task_read(&out->data, task, path);
-    if (!status && !out->data.labelled)
-        status = status_fail(STATUS_INPUT, "%s has no labels to evaluate against", path);
     if (!status)
-        status = task_data_fit(&out->data, config);
+        status = task_data_need_labels(&out->data, path);
+    if (!status && task_data_fit(&out->data, config))
+        status = status_prefix(STATUS_INPUT, "%s: ", path);
     if (!status && examples_max && out->data.count > examples_max)
         out->data.count = examples_max;
     for (size_t i = 0; !status && i < out->data.count; i++)

@@ -133,11 +133,16 @@ class Data:
     def __init__(self, examples, folder, length, device):
         from tokenizers import BertWordPieceTokenizer
 
-        lower, path = True, os.path.join(folder, "tokenizer_config.json")
+        settings, path = {}, os.path.join(folder, "tokenizer_config.json")
         if os.path.exists(path):
             with open(path, encoding="utf-8") as file:
-                lower = json.load(file).get("do_lower_case", True)
-        tokenizer = BertWordPieceTokenizer(os.path.join(folder, "vocab.txt"), lowercase=lower)
+                settings = json.load(file)
+        tokenizer = BertWordPieceTokenizer(
+            os.path.join(folder, "vocab.txt"),
+            lowercase=settings.get("do_lower_case", True),
+            strip_accents=settings.get("strip_accents"),
+            handle_chinese_chars=settings.get("tokenize_chinese_chars", True),
+        )
         codes = tokenizer.encode_batch([text if pair is None else (text, pair) for text, pair, _ in examples])
         self.most = length
         rows = [shorten(code.ids, code.type_ids, length) for code in codes]

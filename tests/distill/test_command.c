@@ -247,6 +247,9 @@ START_TEST(a_table_of_a_single_class_is_refused)
     ck_assert_int_eq(finetune("base", "own.tsv", "own.tsv", "teacher"), 1);
     message_has("own.tsv");
     message_has("at least two");
+    write_text("own.tsv", "sentence\tlabel\na good film\t1\na fine film\t1\n");
+    ck_assert_int_eq(finetune("base", "own.tsv", "own.tsv", "teacher"), 1);
+    message_has("at least two");
 }
 END_TEST
 
@@ -307,6 +310,11 @@ START_TEST(a_student_of_other_letters_or_labels_is_no_beginning)
     ck_assert_int_eq(distill("one", "other", "student", "--quiet"), 1);
     message_has("do_lower_case");
     model.config.lower_case = true;
+    model.config.ideographs_joined = true;
+    must(model_write(&model, kept("other"), MODEL_F32, kept("words.txt")));
+    ck_assert_int_eq(distill("one", "other", "student", "--quiet"), 1);
+    message_has("tokenize_chinese_chars");
+    model.config.ideographs_joined = false;
     strcpy(model.config.label[0], "positive");
     strcpy(model.config.label[1], "negative");
     must(model_write(&model, kept("other"), MODEL_F32, kept("words.txt")));

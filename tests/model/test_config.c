@@ -179,6 +179,16 @@ START_TEST(files_that_are_no_json_are_refused)
     folder_write_text("tokenizer_config.json", "{\"do_lower_case\": 1}");
     ck_assert_fails(model_config_read(&config, folder), STATUS_INPUT, "tokenizer_config.json",
                     "do_lower_case");
+    folder_write_text("tokenizer_config.json", "{\"tokenizer_class\": \"BertJapaneseTokenizer\"}");
+    ck_assert_fails(model_config_read(&config, folder), STATUS_INPUT, "tokenizer_config.json",
+                    "tokenizer_class", "BertTokenizerFast");
+    folder_write_text("tokenizer_config.json", "{\"do_basic_tokenize\": false}");
+    ck_assert_fails(model_config_read(&config, folder), STATUS_INPUT, "tokenizer_config.json",
+                    "do_basic_tokenize");
+    folder_write_text("tokenizer_config.json",
+                      "{\"strip_accents\": null, \"tokenize_chinese_chars\": true, \"do_basic_tokenize\": true}");
+    ck_assert_works(model_config_read(&config, folder));
+    ck_assert(!config.accents_differ && !config.ideographs_joined);
 }
 END_TEST
 

@@ -87,6 +87,15 @@ START_TEST(what_is_written_reads_back_the_same)
     }
     free(again);
     description_clear(&back);
+    /* Another way to cut text is another model. */
+    d.config.accents_differ = d.config.ideographs_joined = true;
+    ck_ok(description_write(&d, &again));
+    ck_ok(description_read(&back, again));
+    ck_assert(back.config.accents_differ && back.config.ideographs_joined);
+    ck_ok(description_id(&back, id[1]));
+    ck_assert_mem_ne(id[0], id[1], MODEL_ID_BYTES);
+    free(again);
+    description_clear(&back);
 }
 END_TEST
 

@@ -76,14 +76,18 @@ START_TEST(what_is_written_is_read_back_bit_by_bit)
         config.activation = MODEL_QUAD;
         config.learned_c = config.learned_quad = (variant & 1) != 0;
         config.softmax_c = 4.7f;
-        config.lower_case = false;
+        config.lower_case = (variant & 2) != 0;
+        config.accents_differ = (variant & 4) != 0;
+        config.ideographs_joined = (variant & 1) != 0;
         snprintf(config.label[2], MODEL_LABEL_BYTES, "não \"sei\"");
         make((variant & 2) != 0);
         ck_assert_works(model_write(&model, folder, variant & 4 ? MODEL_F16 : MODEL_F32, NULL));
         ck_assert_works(model_read(&back, folder));
         ck_assert_mem_eq(&model.config.label, &back.config.label, sizeof config.label);
         ck_assert(back.config.softmax_c == 4.7f && back.config.layer_norm_eps == 1e-12f);
-        ck_assert(back.config.learned_c == config.learned_c && !back.config.lower_case);
+        ck_assert(back.config.learned_c == config.learned_c && back.config.lower_case == config.lower_case);
+        ck_assert(back.config.accents_differ == config.accents_differ &&
+                  back.config.ideographs_joined == config.ideographs_joined);
         ck_assert_ptr_eq(back.pooler_w ? back.head_w : NULL, back.head_w);
         ck_assert_int_eq(back.head_w != NULL, (variant & 2) != 0);
         ck_assert_int_eq(back.layer[1].quad != NULL, variant & 1);

@@ -85,7 +85,7 @@ START_TEST(bad_rows_are_named_by_line)
     ck_assert_fails(read_text("sst-2", "sentence\tlabel\ngood\t1\n\nbad\t2\n"), STATUS_INPUT, "data.tsv",
                     "line 4", "\"2\"", "0 or 1");
     ck_assert_fails(read_text("sst-2", "sentence\tlabel\ngood\t1\nbad\n"), STATUS_INPUT, "line 3",
-                    "1 columns", "2");
+                    "1 column;", "2");
     ck_assert_fails(read_text("rte", "sentence1\tsentence2\tlabel\na\tb\tmaybe\n"), STATUS_INPUT, "line 2",
                     "maybe", "entailment, not_entailment");
     ck_assert_fails(read_text("mnli", "sentence1\tsentence2\tgold_label\na\tb\t-\n"), STATUS_INPUT, "line 2",
@@ -141,7 +141,53 @@ START_TEST(an_own_table_says_in_its_header_what_it_holds)
     ck_assert_fails(read_text("tsv", "label\treview\n1\tx\n"), STATUS_INPUT, "sentence");
     ck_assert_fails(read_text("tsv", "text\tscore\na\tx\n"), STATUS_INPUT, "line 2", "score");
     ck_assert_fails(read_text("tsv", "text\tlabel\na\t\n"), STATUS_INPUT, "line 2", "label");
-    ck_assert_fails(read_text("tsv", "text\tlabel\na\n"), STATUS_INPUT, "line 2", "1 columns");
+    ck_assert_fails(read_text("tsv", "text\tlabel\na\n"), STATUS_INPUT, "line 2", "1 column;");
+    ck_assert_works(read_text("tsv", "Sentence\tLABEL\na\t x y \nb\tx y\n \t \nc\tz\n"));
+    ck_assert(data.labelled && data.count == 3 && data.labels == 2);
+    ck_assert_str_eq(data.label[0], "x y");
+    ck_assert_fails(read_text("tsv", "text\tlabel\na\tYes\nb\tyes\n"), STATUS_INPUT, "line 3", "case");
+    char *wide = calloc(1, 4100);
+    strcpy(wide, "text\tlabel\t");
+    memset(wide + strlen(wide), 'x', 4000);
+    strcat(wide, "\na\t1\tx\nb\t0\tx\n");
+    ck_assert_works(read_text("tsv", wide));
+    free(wide);
+    ck_assert(data.labelled && data.count == 2);
+}
+END_TEST
+
+static enum status fit_text(const char *text, const struct model_config *config)
+{
+    const enum status status = read_text("tsv", text);
+    return status ? status : task_data_fit(&data, config);
+}
+
+START_TEST(labels_of_an_own_table_are_the_models_or_numbers)
+{
+    static const char *const refused[] = {"text\tlabel\na\tfavourable\nb\tunfavourable\n",
+                                          "text\tlabel\na\tpositive\nb\tunfavourable\n",
+                                          "text\tlabel\na\t0\nb\t3\n"};
+    struct model_config config = small_config();
+    bool seen[MODEL_LABELS_MAX];
+    strcpy(config.label[0], "negative");
+    strcpy(config.label[1], "positive");
+    strcpy(config.label[2], "Positive");
+    ck_assert_fails(fit_text(refused[0], &config), STATUS_INPUT, "favourable", "negative, positive, ...");
+    ck_assert_fails(fit_text(refused[1], &config), STATUS_INPUT, "unfavourable");
+    ck_assert_fails(fit_text(refused[2], &config), STATUS_INPUT, "4 labels", "3");
+    ck_assert_works(fit_text("text\tlabel\na\t2\nb\t0\n", &config));
+    ck_assert_uint_eq(data.example[0].label, 2);
+    /* As they are spelt before in another case; and what does not occur need not be known. */
+    ck_assert_works(fit_text("text\tlabel\na\tPositive\n", &config));
+    ck_assert_uint_eq(data.example[0].label, 2);
+    for (int i = 0; i < 3; i++)
+        snprintf(config.label[i], MODEL_LABEL_BYTES, "%d", i + 1);
+    ck_assert_works(read_text("tsv", "text\tlabel\na\t3\nb\t1\nc\t3\n"));
+    ck_assert_uint_eq(task_data_seen(&data, seen), 2);
+    ck_assert(!seen[0] && seen[1] && !seen[2] && seen[3]);
+    ck_assert_works(task_data_fit(&data, &config));
+    ck_assert_uint_eq(data.example[0].label, 2);
+    ck_assert_uint_eq(data.example[1].label, 0);
 }
 END_TEST
 
@@ -268,6 +314,7 @@ int main(void)
     tcase_add_test(tcase, bad_rows_are_named_by_line);
     tcase_add_test(tcase, files_that_hold_no_text_are_refused);
     tcase_add_test(tcase, an_own_table_says_in_its_header_what_it_holds);
+    tcase_add_test(tcase, labels_of_an_own_table_are_the_models_or_numbers);
     tcase_add_test(tcase, a_label_that_is_not_printable_utf_8_is_refused_with_its_line);
     tcase_add_test(tcase, a_65th_label_is_refused);
     tcase_add_test(tcase, classes_are_numbered_as_the_model_does);
