@@ -16,11 +16,38 @@ static bool may_park(const struct net_hub *hub, int peer, size_t bytes)
     return state->parked_bytes + bytes <= (net_is_party(state->role) ? 4 : 1) * hub->frame_max;
 }
 
+/* Nothing but an error came of it. */
+static bool is_over(const struct net_session *session)
+{
+    bool over = session->state == NET_SESSION_PARKED;
+    for (size_t i = 0; i < session->box_count; i++)
+        over = over && session->boxes[i].failed != STATUS_OK && session->boxes[i].frames.bytes == 0;
+    return over;
+}
+
+/* Errors of sessions that nobody here will ever open, as callers may cause at another party, must not keep out what somebody
+ * will: the oldest makes room. Opening it afterwards fails, as it would have. */
+static void make_room(struct net_hub *hub, int peer)
+{
+    struct net_session *oldest = NULL;
+    for (size_t i = 0; i < NET_TABLE; i++)
+        for (struct net_session *session = hub->table[i]; session != NULL; session = session->next)
+            if (session->parked_by == peer && is_over(session) &&
+                (oldest == NULL || session->parked_at < oldest->parked_at))
+                oldest = session;
+    if (oldest != NULL)
+        net_table_remove(oldest);
+}
+
 static struct net_session *park(struct net_hub *hub, int peer, const struct net_header *header)
 {
     struct net_peer_state *state = &hub->peers[peer];
     size_t most = net_is_party(state->role) ? NET_PARKED_MAX : NET_PARKED_MAX / 8;
-    if (state->parked_sessions >= most || net_table_was_closed(hub, &header->session))
+    if (net_table_was_closed(hub, &header->session))
+        return NULL;
+    if (state->parked_sessions >= most)
+        make_room(hub, peer);
+    if (state->parked_sessions >= most)
         return NULL;
     struct net_session *session = net_table_add(hub, &header->session, NET_SESSION_PARKED);
     if (session == NULL)

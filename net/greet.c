@@ -4,8 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <sodium.h>
-
 static int by_key(const struct net_hub *hub, const char *key)
 {
     for (size_t i = 0; i < hub->peer_count; i++)
@@ -20,49 +18,6 @@ static int by_name(const struct net_hub *hub, const char *name)
         if (strcmp(hub->peers[i].name, name) == 0)
             return (int)i;
     return -1;
-}
-
-/* Whether a session here still knows this peer. */
-static bool in_use(struct net_hub *hub, int peer)
-{
-    for (size_t i = 0; i < NET_TABLE; i++)
-        for (struct net_session *session = hub->table[i]; session != NULL; session = session->next)
-            for (size_t j = 0; j < session->box_count; j++)
-                if (session->boxes[j].peer == peer)
-                    return true;
-    return false;
-}
-
-/* A slot for a client that is on no list, under a name made of its key (or, inproc, the name it says); -1:
- * none left. Slots of clients that have gone are used again. */
-static int admit(struct net_hub *hub, const char *key, const char *name)
-{
-    int slot = -1;
-    pthread_mutex_lock(&hub->lock);
-    for (size_t i = hub->configured; slot < 0 && i < hub->peer_count; i++)
-        if (hub->peers[i].accepted == NULL && !in_use(hub, (int)i))
-            slot = (int)i;
-    if (slot < 0 && hub->peer_count < NET_PEERS_MAX)
-        slot = (int)hub->peer_count++;
-    if (slot >= 0) {
-        struct net_peer_state *peer = &hub->peers[slot];
-        unsigned char hash[4];
-        net_frame_clear(&peer->outbox);
-        net_frame_clear(&peer->line.frames);
-        memset(peer, 0, sizeof *peer);
-        peer->dynamic = true;
-        peer->role = NET_ROLE_CLIENT;
-        if (key != NULL) {
-            crypto_generichash(hash, sizeof hash, (const unsigned char *)key, strlen(key), NULL, 0);
-            snprintf(peer->public_key, sizeof peer->public_key, "%s", key);
-            snprintf(peer->name, sizeof peer->name, "client-%02x%02x%02x%02x", hash[0], hash[1], hash[2],
-                     hash[3]);
-        } else {
-            snprintf(peer->name, sizeof peer->name, "%s", name);
-        }
-    }
-    pthread_mutex_unlock(&hub->lock);
-    return slot;
 }
 
 static void heard(struct net_hub *hub, int peer)
@@ -214,14 +169,8 @@ static const char *identify(struct net_hub *hub, const char *key, const unsigned
     char name[NET_NAME_MAX];
     net_printable(name, sizeof name, hello + 1, strnlen((const char *)hello + 1, NET_NAME_MAX));
     *peer = key != NULL ? by_key(hub, key) : by_name(hub, name);
-    if (*peer < 0 && !hub->accept_any_client)
+    if (*peer < 0)
         return "not on the allow-list";
-    if (*peer < 0 && hello[0] != NET_ROLE_CLIENT)
-        return "only clients may come without being on the allow-list";
-    if (*peer < 0)
-        *peer = admit(hub, key, name);
-    if (*peer < 0)
-        return "too many clients at once; try again later";
     size_t links = 0;
     for (const struct net_link *link = hub->peers[*peer].accepted; link != NULL; link = link->next)
         links++;

@@ -108,13 +108,12 @@ static enum status copy_options(struct net_hub *hub, const struct net_options *o
     memcpy(hub->secret_key, options->secret_key, NET_KEY_TEXT);
     hub->timeout_ms = options->timeout_ms > 0 ? options->timeout_ms : TIMEOUT_MS;
     hub->frame_max = options->frame_max > 0 ? options->frame_max : NET_FRAME_MAX;
-    hub->accept_any_client = options->accept_any_client;
     hub->fast_links = options->fast_links;
     hub->link_rate = options->link_rate;
     hub->link_delay_ms = options->link_delay_ms;
     while (hub->epoch == 0)
         randombytes_buf(&hub->epoch, sizeof hub->epoch);
-    hub->configured = hub->peer_count = options->peer_count;
+    hub->peer_count = options->peer_count;
     for (size_t i = 0; i < options->peer_count; i++) {
         struct net_peer_state *peer = &hub->peers[i];
         snprintf(peer->name, sizeof peer->name, "%s", options->peers[i].name);
@@ -132,12 +131,11 @@ static enum status copy_options(struct net_hub *hub, const struct net_options *o
 static bool allow(void *argument, const char *key)
 {
     struct net_hub *hub = argument;
-    for (size_t i = 0; i < hub->configured; i++)
+    for (size_t i = 0; i < hub->peer_count; i++)
         if (strcmp(hub->peers[i].public_key, key) == 0)
             return true;
-    if (!hub->accept_any_client)
-        atomic_fetch_add(&hub->refused, 1);
-    return hub->accept_any_client;
+    atomic_fetch_add(&hub->refused, 1);
+    return false;
 }
 
 static enum status open_sockets(struct net_hub *hub, void *context, const struct net_options *options)
@@ -155,7 +153,7 @@ static enum status open_sockets(struct net_hub *hub, void *context, const struct
         if (status == STATUS_OK)
             status = net_door_open(hub, options);
     }
-    for (size_t i = 0; status == STATUS_OK && i < hub->configured; i++)
+    for (size_t i = 0; status == STATUS_OK && i < hub->peer_count; i++)
         if (hub->peers[i].endpoint != NULL)
             status = net_link_dial(hub, (int)i);
     return status;
@@ -254,7 +252,7 @@ void net_hub_close(struct net_hub **out)
 
 int net_hub_peer(const struct net_hub *hub, enum net_role role)
 {
-    for (size_t i = 0; i < hub->configured; i++)
+    for (size_t i = 0; i < hub->peer_count; i++)
         if (hub->peers[i].role == role)
             return (int)i;
     return -1;

@@ -26,7 +26,7 @@
 #define NET_BEAT_MS 1000        /* how often a link says that it is alive */
 #define NET_SILENCE_MS 5000     /* after which a peer is not "up" any more */
 #define NET_LINKS_MAX 128       /* connections of one peer */
-#define NET_PARKED_MAX 256      /* sessions of one peer that nobody here has opened yet */
+#define NET_PARKED_MAX 256      /* sessions of one peer that nobody here has opened yet; errors make room */
 #define NET_TICKET 16           /* bytes by which a caller on the fast road names its session */
 #define NET_CALLERS 16          /* connections there whose session is not known yet */
 #define NET_ROAD_HOST 64        /* longest numeric address, with the final zero */
@@ -54,7 +54,6 @@ struct net_peer_state {
     char public_key[NET_KEY_TEXT];
     enum net_role role;
     char *endpoint; /* where we call it, or NULL */
-    bool dynamic;   /* an unknown client that was let in; its slot is used again */
     /* the hub's thread alone: */
     struct net_link *dial;
     struct net_link *accepted;    /* newest first */
@@ -96,7 +95,6 @@ struct net_hub {
     char public_key[NET_KEY_TEXT], secret_key[NET_KEY_TEXT];
     int timeout_ms;
     size_t frame_max;
-    bool accept_any_client;
     double link_rate, link_delay_ms; /* net/shape.h; 0: links as they are */
     bool fast_links;
     struct net_door door;

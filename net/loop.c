@@ -91,7 +91,7 @@ static bool read_sockets(struct net_hub *hub)
     bool more = false;
     if (hub->router_dirty)
         more |= hub->router_dirty = read_socket(hub, NULL);
-    for (size_t i = 0; i < hub->configured; i++) {
+    for (size_t i = 0; i < hub->peer_count; i++) {
         struct net_link *link = hub->peers[i].dial;
         if (link != NULL && link->dirty)
             more |= link->dirty = read_socket(hub, link);
@@ -117,7 +117,7 @@ static bool send_queued(struct net_hub *hub)
 static bool any_dirty(const struct net_hub *hub)
 {
     bool dirty = hub->router_dirty || hub->router_monitor_dirty;
-    for (size_t i = 0; i < hub->configured; i++)
+    for (size_t i = 0; i < hub->peer_count; i++)
         if (hub->peers[i].dial != NULL)
             dirty |= hub->peers[i].dial->dirty || hub->peers[i].dial->monitor_dirty;
     return dirty;
@@ -138,7 +138,7 @@ static void sleep_until_called(struct net_hub *hub, int timeout_ms)
         WATCH(hub->router_fd, &hub->router_dirty);
     if (hub->router_monitor != NULL)
         WATCH(hub->router_monitor_fd, &hub->router_monitor_dirty);
-    for (size_t i = 0; i < hub->configured; i++) {
+    for (size_t i = 0; i < hub->peer_count; i++) {
         struct net_link *link = hub->peers[i].dial;
         if (link == NULL || link->socket == NULL)
             continue;

@@ -89,7 +89,7 @@ bool net_monitors_read(struct net_hub *hub)
 {
     bool some = false;
     int event, value;
-    for (size_t i = 0; i < hub->configured; i++) {
+    for (size_t i = 0; i < hub->peer_count; i++) {
         struct net_link *link = hub->peers[i].dial;
         if (link == NULL || link->monitor == NULL || !link->monitor_dirty)
             continue;

@@ -74,7 +74,6 @@ struct net_options {
     size_t peer_count;
     int timeout_ms;         /* how long a wait may last; 0: 20000 */
     size_t frame_max;       /* largest payload accepted from anyone; 0: 256 MiB */
-    bool accept_any_client; /* a listener that takes unknown keys as NET_ROLE_CLIENT (off: allow-list only) */
     bool fast_links;        /* evaluators: rounds may go over a connection of their own (net_session_fast) */
     const char *fast_bind;  /* tcp endpoint to listen on for those; NULL: the address of bind, any port */
     double

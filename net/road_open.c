@@ -315,7 +315,7 @@ enum status net_session_fast(struct net_session *session, int peer, const char *
 {
     const struct net_hub *hub = session->hub;
     *why = "";
-    if (peer < 0 || (size_t)peer >= hub->configured ||
+    if (peer < 0 || (size_t)peer >= hub->peer_count ||
         hub->role + hub->peers[peer].role != NET_ROLE_P1 + NET_ROLE_P2 || !net_is_evaluator(hub->role))
         return status_fail(STATUS_INPUT, "fast links are for the two evaluators");
     if (session->road != NULL)

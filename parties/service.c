@@ -176,11 +176,13 @@ static void finish_job(struct job *job)
     free(job);
 }
 
-/* A failure here must not leave the others waiting. */
+/* A failure here must not leave the others waiting, if they take part in such requests at all. */
 static void report_failure(struct job *job, enum status status)
 {
     notices_failure(&job->service->notices, job_peer_name(job, job->client), status);
     net_send_error(job->session, job->client, status);
+    if (!job->operation || job->operation->quick)
+        return;
     for (int i = job->kept_from_dealer ? 1 : 0; i < 3; i++)
         if (job->service->peer[i] >= 0)
             net_send_error(job->session, job->service->peer[i], status);

@@ -55,7 +55,6 @@ struct net_options cluster_options(struct cluster *cluster, int member, unsigned
                                   .peers = cluster->peers,
                                   .timeout_ms = cluster->timeout_ms,
                                   .frame_max = cluster->frame_max,
-                                  .accept_any_client = cluster->accept_any_client,
                                   .fast_links = cluster->fast_links[member],
                                   .fast_bind = cluster->fast_bind,
                                   .link_rate = cluster->link_rate,

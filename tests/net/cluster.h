@@ -35,7 +35,6 @@ struct cluster {
     void *context;                  /* of hubs opened from now on, or NULL */
     int timeout_ms;
     size_t frame_max;
-    bool accept_any_client;
     double link_rate, link_delay_ms;
     bool fast_links[MEMBERS];
     const char *fast_bind;

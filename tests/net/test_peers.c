@@ -1,4 +1,5 @@
 /* Peers that are strange, silent, killed, restarted or leaving, and what the sessions with them say. */
+#include "net/hub.h"
 #include "tests/net/cluster.h"
 #include "tests/run.h"
 
@@ -482,6 +483,34 @@ START_TEST(an_error_of_one_party_reaches_those_who_wait_for_another)
 }
 END_TEST
 
+/* As callers can cause at a party, under ids that no other party will open. */
+START_TEST(errors_of_sessions_nobody_opens_keep_out_no_others)
+{
+    static const int order[3] = {0, 1, 2};
+    struct net_hub *hubs[MEMBERS] = {0};
+    struct net_session *session, *on[3];
+    char byte;
+    open_three(hubs, order);
+    const int p0 = net_hub_peer(hubs[P1], NET_ROLE_P0), p1 = net_hub_peer(hubs[P0], NET_ROLE_P1);
+    for (int i = 0; i < 3 * NET_PARKED_MAX; i++) {
+        ck_ok(net_session_open(&session, hubs[P0], NULL));
+        ck_assert_int_eq(status_fail(STATUS_INPUT, "P0 does not know this request"), STATUS_INPUT);
+        net_send_error(session, p1, STATUS_INPUT);
+        net_session_close(&session);
+    }
+    ck_ok(net_session_open(&on[P0], hubs[P0], NULL));
+    const struct net_session_id id = net_session_id(on[P0]);
+    ck_ok(net_send(on[P0], p1, NET_DEAL, 1, "x", 1));
+    usleep(300000); /* it comes before anybody opens the session there */
+    ck_ok(net_session_open(&on[P1], hubs[P1], &id));
+    net_session_timeout(on[P1], 5000);
+    ck_ok(net_receive(on[P1], p0, NET_DEAL, 1, &byte, 1));
+    net_session_close(&on[P0]);
+    net_session_close(&on[P1]);
+    close_all(hubs);
+}
+END_TEST
+
 START_TEST(a_client_that_leaves_does_not_end_what_the_parties_do)
 {
     static const int order[3] = {0, 1, 2};
@@ -544,55 +573,6 @@ START_TEST(two_processes_with_one_key_are_served_apart)
         net_hub_close(&clients[i]);
     }
     net_hub_close(&p1);
-}
-END_TEST
-
-START_TEST(unknown_clients_are_let_in_only_where_the_option_says_so)
-{
-    struct net_session *session;
-    const char *text;
-    char *reply;
-    int peer;
-    cluster_init(&cluster);
-    cluster.timeout_ms = LONG_MS;
-    cluster.accept_any_client = true;
-    strcpy(cluster.members[P1].bind, "tcp://127.0.0.1:*");
-    struct net_hub *p1 = cluster_open(&cluster, P1, 0);
-    ck_ok(net_keygen(cluster.members[CLIENT].public_key, cluster.members[CLIENT].secret_key));
-    ck_ok(net_keygen(cluster.members[OWNER].public_key, cluster.members[OWNER].secret_key));
-    struct net_hub *client = cluster_open(&cluster, CLIENT, 1u << P1);
-    struct net_session *asking;
-    ck_ok(net_session_open(&asking, client, NULL));
-    ck_ok(net_send(asking, net_hub_peer(client, NET_ROLE_P1), NET_REQUEST, 0, "{}", 2));
-    ck_ok(net_hub_accept(p1, &session, &peer, &text, 5000));
-    ck_assert_int_eq(net_hub_peer_role(p1, peer), NET_ROLE_CLIENT);
-    ck_assert_int_eq(strncmp(net_hub_peer_name(p1, peer), "client-", 7), 0);
-    /* An unknown key that claims to be the model owner is none. */
-    struct net_hub *owner = cluster_open(&cluster, OWNER, 1u << P1);
-    ck_fails(ask(owner, net_hub_peer(owner, NET_ROLE_P1), "upload", &reply), STATUS_REFUSED, "only clients");
-    net_session_close(&asking);
-    net_session_close(&session);
-    net_hub_close(&client);
-    net_hub_close(&owner);
-    net_hub_close(&p1);
-}
-END_TEST
-
-START_TEST(slots_of_unknown_clients_are_used_again)
-{
-    char *reply;
-    cluster_init(&cluster);
-    cluster.accept_any_client = true;
-    cluster_ipc(&cluster, P1);
-    pid_t child = serve(P1, 0, "one", -1);
-    for (int i = 0; i < NET_PEERS_MAX + 8; i++) {
-        ck_ok(net_keygen(cluster.members[CLIENT].public_key, cluster.members[CLIENT].secret_key));
-        struct net_hub *client = cluster_open(&cluster, CLIENT, 1u << P1);
-        ck_ok(ask(client, net_hub_peer(client, NET_ROLE_P1), "hello", &reply));
-        free(reply);
-        net_hub_close(&client);
-    }
-    end(child);
 }
 END_TEST
 
@@ -676,10 +656,9 @@ int main(void)
     tcase_add_test(tests, a_final_reply_is_delivered_though_the_hub_closes_behind_it);
     tcase_add_loop_test(tests, parties_may_start_in_any_order, 0, 3);
     tcase_add_test(tests, an_error_of_one_party_reaches_those_who_wait_for_another);
+    tcase_add_test(tests, errors_of_sessions_nobody_opens_keep_out_no_others);
     tcase_add_test(tests, a_client_that_leaves_does_not_end_what_the_parties_do);
     tcase_add_test(tests, two_processes_with_one_key_are_served_apart);
-    tcase_add_test(tests, unknown_clients_are_let_in_only_where_the_option_says_so);
-    tcase_add_test(tests, slots_of_unknown_clients_are_used_again);
     tcase_add_test(tests, configurations_that_cannot_work_are_refused_with_the_reason);
     tcase_add_test(tests, rounds_of_another_bundle_are_refused);
     suite_add_tcase(suite, tests);

@@ -181,7 +181,7 @@ END_TEST
 /* Whom a failure was told to, and in which words; reports come from several threads. */
 static struct {
     pthread_mutex_t lock;
-    int range_errors, to_dealer, other_words;
+    int range_errors, to_dealer, other_words, to_parties;
 } told = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 void __real_net_send_error(struct net_session *session, int peer, enum status code);
@@ -190,6 +190,7 @@ void __wrap_net_send_error(struct net_session *session, int peer, enum status co
 void __wrap_net_send_error(struct net_session *session, int peer, enum status code)
 {
     pthread_mutex_lock(&told.lock);
+    told.to_parties += net_is_party(session->hub->peers[peer].role);
     if (code == STATUS_RANGE) {
         told.range_errors++;
         told.to_dealer += session->hub->peers[peer].role == NET_ROLE_P0;
@@ -516,6 +517,25 @@ START_TEST(status_is_told_while_all_places_are_taken_and_all_that_may_wait_do)
 }
 END_TEST
 
+START_TEST(what_concerns_one_party_is_told_to_no_other)
+{
+    static const char *const requests[] = {"{\"op\": \"x\"}", "{\"op\": 1}", "{\"op\": \"describe\", \"model\": \"none of this name\"}", "{}"};
+    pthread_mutex_lock(&told.lock);
+    const int before = told.to_parties;
+    pthread_mutex_unlock(&told.lock);
+    for (size_t i = 0; i < sizeof requests / sizeof *requests; i++) {
+        struct net_session *session = NULL;
+        json_t *reply = NULL;
+        ck_ok(client_ask(owner, 1u << 1, json_loads(requests[i], 0, NULL), &session));
+        ck_assert(client_reply(owner, session, 1, &reply) != STATUS_OK);
+        net_session_close(&session);
+    }
+    pthread_mutex_lock(&told.lock);
+    ck_assert_int_eq(told.to_parties, before);
+    pthread_mutex_unlock(&told.lock);
+}
+END_TEST
+
 START_TEST(many_shapes_can_be_asked_for_one_after_the_other)
 {
     struct deal_request dealt;
@@ -550,6 +570,7 @@ int main(void)
     tcase_add_test(tcase, a_bundle_that_needs_more_memory_than_allowed_is_refused_and_not_spent);
     tcase_add_test(tcase, requests_wait_for_a_place);
     tcase_add_test(tcase, a_request_that_finds_no_place_is_refused_and_asked_again_for_a_while);
+    tcase_add_test(tcase, what_concerns_one_party_is_told_to_no_other);
     tcase_add_test(tcase, status_is_told_while_all_places_are_taken_and_all_that_may_wait_do);
     tcase_add_test(tcase, many_shapes_can_be_asked_for_one_after_the_other);
     suite_add_tcase(suite, tcase);
