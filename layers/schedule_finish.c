@@ -5,6 +5,7 @@
 #include <sodium.h>
 
 #include "layers/gates.h"
+#include "layers/walk.h"
 #include "preprocessing/dpf.h"
 #include "ring/parameters.h"
 
@@ -213,6 +214,23 @@ static enum status too_large(const struct schedule *s, const char *name, uint64_
                        (double)SCHEDULE_PIECE_MAX / (1 << 20));
 }
 
+/* Without a fast link all that is opened in a round is one message. Gates stand in the order of their rounds. */
+static enum status check_rounds(const struct schedule *s)
+{
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < s->gates; i++) {
+        const struct gate *g = &s->gate[i];
+        struct cost cost = {0};
+        walk_count_gate(s, g, &cost);
+        if (i > 0 && g->round != s->gate[i - 1].round)
+            bytes = 0;
+        bytes += cost.online_bytes;
+        if (bytes > SCHEDULE_PIECE_MAX)
+            return too_large(s, "what is opened in a round", bytes);
+    }
+    return STATUS_OK;
+}
+
 /* A message that cannot be sent would be noticed in the middle of a bundle otherwise. */
 static enum status check_pieces(const struct schedule *s)
 {
@@ -301,6 +319,8 @@ enum status schedule_finish(struct schedule *s)
         status = check_gates(s);
     if (status == STATUS_OK && schedule_calibrated(s))
         status = check_pieces(s);
+    if (status == STATUS_OK && schedule_calibrated(s))
+        status = check_rounds(s);
     if (status != STATUS_OK)
         return status;
     find_last_reads(s);

@@ -374,6 +374,17 @@ START_TEST(a_schedule_beyond_all_memory_is_refused_in_none)
 }
 END_TEST
 
+START_TEST(a_round_that_is_no_message_is_refused_though_each_part_were_one)
+{
+    struct schedule s;
+    d.config.hidden = d.config.ffn = 1024;
+    ck_ok(description_compile(&d, 16, 512, TUNE_WAN, &s)); /* q, k and v: 3 x 64 MiB */
+    schedule_clear(&s);
+    ck_assert_int_eq(description_compile(&d, 24, 512, TUNE_WAN, &s), STATUS_RANGE);
+    ck_assert_msg(strstr(status_message(), "opened in a round takes 288.0 MiB"), "%s", status_message());
+}
+END_TEST
+
 START_TEST(what_comes_near_zero_is_not_inverted)
 {
     uint32_t refused = 0;
@@ -479,6 +490,7 @@ int main(void)
     tcase_add_test(tests, ranges_of_any_kind_are_refused_or_compiled);
     tcase_add_test(tests, weights_of_any_scale_are_refused_or_compiled);
     tcase_add_test(tests, a_schedule_beyond_all_memory_is_refused_in_none);
+    tcase_add_test(tests, a_round_that_is_no_message_is_refused_though_each_part_were_one);
     tcase_add_test(tests, what_comes_near_zero_is_not_inverted);
     tcase_add_test(tests, ranges_and_weights_must_be_as_many_as_the_schedule_has);
     tcase_add_test(tests, weights_fit_every_bucket_whatever_the_scores);
