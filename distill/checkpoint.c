@@ -204,9 +204,11 @@ enum status distill_checkpoint_read(const char *folder, struct distill_position 
 
 void distill_checkpoint_remove(const char *folder)
 {
-    char path[PATH_BYTES];
+    char path[PATH_BYTES], unfinished[PATH_BYTES + sizeof FILES_NEW_SUFFIX];
     for (unsigned i = 0; i < SLOTS; i++) {
         slot_path(path, folder, i);
+        snprintf(unfinished, sizeof unfinished, "%s" FILES_NEW_SUFFIX, path);
         unlink(path);
+        unlink(unfinished);
     }
 }

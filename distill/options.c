@@ -67,7 +67,7 @@ size_t distill_option_count(const char *text, size_t least, struct argp_state *s
     errno = 0;
     unsigned long long value = strtoull(text, &end, 10);
     if (end == text || *end != '\0' || errno != 0 || text[0] == '-' || value < least || value > 1000000000)
-        argp_error(state, "--%s: '%s' is not a whole number from %zu up", name, text, least);
+        argp_error(state, "--%s: '%s' is not a whole number from %zu to 1000000000", name, text, least);
     return (size_t)value;
 }
 

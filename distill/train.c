@@ -421,7 +421,7 @@ static enum status resume(struct progress *p, struct distill_weights *weights)
                                      &p->trainer.adamw);
     if (status == STATUS_OK && p->position.threads != (uint64_t)distill_threads())
         return status_fail(STATUS_FOREIGN,
-                           "%s: the checkpoints are of a run with %llu threads, and %d would come to another "
+                           "%s: the checkpoints are of a run with --threads %llu, and %d would come to another "
                            "result: go on with --threads %llu, or start over with --overwrite",
                            run->folder, (unsigned long long)p->position.threads, distill_threads(),
                            (unsigned long long)p->position.threads);

@@ -140,7 +140,7 @@ static enum status new_open(struct files_new *out, const char *path, mode_t mode
 {
     *out = FILES_NEW_NONE;
     int a = snprintf(out->path, sizeof out->path, "%s", path);
-    int b = snprintf(out->temporary, sizeof out->temporary, "%s.tmp", path);
+    int b = snprintf(out->temporary, sizeof out->temporary, "%s" FILES_NEW_SUFFIX, path);
     if (a < 0 || b < 0 || (size_t)b >= sizeof out->temporary) {
         *out = FILES_NEW_NONE;
         return status_fail(STATUS_INPUT, "%.60s...: the path is too long", path);

@@ -48,6 +48,7 @@ struct files_new {
     char temporary[FILES_PATH_BYTES];
 };
 
+#define FILES_NEW_SUFFIX ".tmp" /* behind the name, until it is renamed */
 #define FILES_NEW_NONE ((struct files_new){.file = -1})
 
 STATUS_MUST_USE enum status files_new_open(struct files_new *out, const char *path);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "model/files.h"
+#include "parties/clear.h"
 #include "parties/progress.h"
 #include "parties/texts.h"
 
@@ -78,11 +79,7 @@ void calibrated_name(char *out, size_t size, const char *folder)
 enum status calibrated_open(struct calibrated *out, const char *folder, const char *texts, const char *name)
 {
     memset(out, 0, sizeof *out);
-    enum status status = model_read(&out->model, folder);
-    if (!status)
-        status = model_is_private(&out->model.config);
-    if (!status)
-        status = model_fold(&out->model, &out->folded);
+    enum status status = clear_model_read(&out->model, &out->folded, folder);
     if (!status)
         status = calibrate(out, folder, texts);
     if (!status)

@@ -3,14 +3,28 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "model/embeddings.h"
+
+enum status clear_model_read(struct model *model, struct folded *folded, const char *folder)
+{
+    char id[MODEL_ID_TEXT_BYTES];
+    enum status status = model_read_id(id, folder);
+    if (!status && id[0])
+        return status_fail(STATUS_INPUT,
+                           "%s is the public part of a model, as `trefoil share --export` wrote it: this needs the "
+                           "folder of the whole model",
+                           folder);
+    if (!status)
+        status = model_read(model, folder);
+    if (!status && model_is_private(&model->config))
+        status = status_prefix(STATUS_INPUT, "%s/", folder);
+    return status ? status : model_fold(model, folded);
+}
+
 enum status clear_model_open(struct clear_model *out, const char *folder)
 {
     memset(out, 0, sizeof *out);
-    enum status status = model_read(&out->model, folder);
-    if (!status)
-        status = model_is_private(&out->model.config);
-    if (!status)
-        status = model_fold(&out->model, &out->folded);
+    const enum status status = clear_model_read(&out->model, &out->folded, folder);
     if (status)
         clear_model_close(out);
     return status;

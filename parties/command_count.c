@@ -10,6 +10,8 @@
 #include "parties/gate_group.h"
 #include "parties/print.h"
 
+#define USUAL 128 /* tokens of a sequence */
+
 struct arguments {
     const char *model, *calibration;
     uint32_t tokens, batch;
@@ -19,7 +21,7 @@ struct arguments {
 
 static const struct argp_option options[] = {
     {"model", 'm', "FOLDER", 0, "The model: a Hugging Face folder with the weights", 0},
-    {"tokens", 's', "N", 0, "The padded length of a sequence (128)", 0},
+    {"tokens", 's', "N", 0, "The padded length of a sequence (128, or all that the model takes)", 0},
     {"batch", 'b', "N", 0, "The sequences of one inference (1)", 0},
     {"tune", 'u', "lan|wan", 0, "One round more and smaller tables an attention layer, or fewer rounds (wan)",
      0},
@@ -155,7 +157,7 @@ static enum status print_table(const struct schedule *schedule, const struct cos
 
 int command_count(int argc, char **argv)
 {
-    struct arguments arguments = {.tokens = 128, .batch = 1, .tune = TUNE_WAN};
+    struct arguments arguments = {.batch = 1, .tune = TUNE_WAN};
     struct calibrated model;
     struct schedule schedule;
     struct cost cost;
@@ -163,6 +165,8 @@ int command_count(int argc, char **argv)
     command_threads(0);
     if (calibrated_open(&model, arguments.model, arguments.calibration, NULL))
         return command_fail(argv[0]);
+    if (arguments.tokens == 0)
+        arguments.tokens = model.model.config.positions < USUAL ? model.model.config.positions : USUAL;
     enum status status =
         description_compile(&model.description, arguments.tokens, arguments.batch, arguments.tune, &schedule);
     if (!status) {

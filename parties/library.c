@@ -18,8 +18,10 @@ struct trefoil {
 
 int trefoil_open(struct trefoil **out, const char *config, const char *folder, const char *name)
 {
-    struct trefoil *trefoil = calloc(1, sizeof *trefoil);
     *out = NULL;
+    if (!config)
+        return (int)status_fail(STATUS_INPUT, "trefoil_open needs the name of a configuration file");
+    struct trefoil *trefoil = calloc(1, sizeof *trefoil);
     if (!trefoil)
         return (int)status_fail(STATUS_MEMORY, "out of memory");
     enum status status = classifier_open(&trefoil->classifier, config, folder, name);

@@ -243,6 +243,21 @@ START_TEST(starting_over_removes_the_model_before_the_first_step)
 }
 END_TEST
 
+START_TEST(what_a_kill_left_of_a_checkpoint_goes_with_it)
+{
+    static const char *const names[] = {"out/checkpoint-0", "out/checkpoint-1", "out/checkpoint-0.tmp",
+                                        "out/checkpoint-1.tmp"};
+    must(files_make_folder(small_run.run.folder));
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        FILE *file = fopen(small_run_path(names[i]), "w");
+        ck_assert(file != NULL && fclose(file) == 0);
+    }
+    distill_checkpoint_remove(small_run.run.folder);
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        ck_assert_msg(!files_exist(small_run_path(names[i])), "%s", names[i]);
+}
+END_TEST
+
 START_TEST(a_folder_in_which_another_process_trains_is_refused)
 {
     struct distill_outcome out;
@@ -386,6 +401,7 @@ int main(void)
     tcase_add_test(cases, a_run_killed_before_its_first_regular_checkpoint_goes_on_to_the_same_result);
     tcase_add_loop_test(cases, a_checkpoint_of_other_options_is_refused, 0, 7);
     tcase_add_test(cases, a_finished_model_is_not_overwritten_unasked);
+    tcase_add_test(cases, what_a_kill_left_of_a_checkpoint_goes_with_it);
     tcase_add_test(cases, starting_over_removes_the_model_before_the_first_step);
     tcase_add_test(cases, a_folder_in_which_another_process_trains_is_refused);
     for (int length = -1; length < 200; length += 100) /* none, inside the heading, inside a row */

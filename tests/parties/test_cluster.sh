@@ -205,6 +205,7 @@ expect 0 "which may be written again" "$trefoil" share --cluster "$cluster" --mo
     --export "$scratch/public"
 "$trefoil" remove --cluster "$cluster" --name again >/dev/null
 expect 1 "the public part is no whole model" "$trefoil" count --model "$scratch/public"
+says "is the public part of a model"
 "$trefoil" offline --cluster "$cluster" --name scorer --bundles 1 --bucket 16 >/dev/null
 expect 0 "it suffices to infer" infer --text "one" --pair "two" --model "$scratch/public" --name scorer --json
 says '"probabilities":[]'

@@ -100,7 +100,8 @@ says "513"
 
 expect 0 "random-model writes a folder" "$trefoil" random-model --layers 1 --hidden 16 --heads 2 --ffn 32 \
     --vocabulary 300 --positions 32 "$scratch/random"
-expect 0 "which counts" "$trefoil" count --model "$scratch/random" --tokens 16 --json
+expect 0 "which counts" "$trefoil" count --model "$scratch/random" --json
+expect 0 "which counts at another length" "$trefoil" count --model "$scratch/random" --tokens 16 --json
 cp "$scratch/random/model.safetensors" "$scratch/before"
 expect 1 "random-model does not replace a model" "$trefoil" random-model --layers 1 --hidden 16 --heads 2 --ffn 32 \
     --vocabulary 300 --positions 32 --seed 2 "$scratch/random"
