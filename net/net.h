@@ -38,7 +38,7 @@
 #define NET_SESSION_BYTES 16
 #define NET_NAME_MAX 32 /* with the final zero */
 #define NET_KEY_TEXT 41 /* a Z85 key with the final zero */
-#define NET_PEERS_MAX 64
+#define NET_PEERS_MAX 256
 #define NET_FRAME_MAX ((size_t)256 << 20) /* frame_max unless said otherwise */
 
 /* What a peer may do here; the hub hands it out with each new session, the daemon decides by it. */

@@ -86,7 +86,8 @@ static enum status try_take(const struct job *job, uint64_t serial, struct store
     const enum status status =
         store_bundle_take(job->service->store, job->model->id, job->schedule->hash, serial, out);
     if (status == STATUS_OK)
-        journal(job->service->config->name, "took bundle %llu, nonce %s", (unsigned long long)serial,
+        journal(job->service->config->name, "took bundle %llu for %s, nonce %s", (unsigned long long)serial,
+                job_peer_name(job, job->client),
                 sodium_bin2hex(nonce, sizeof nonce, store_bundle_name(*out)->nonce, (sizeof nonce - 1) / 2));
     if (status == STATUS_CORRUPT)
         journal(job->service->config->name, "burnt bundle %llu: %s", (unsigned long long)serial, status_message());

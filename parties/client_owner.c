@@ -16,6 +16,7 @@
 static enum status follow_reports(struct client *c, struct net_session *session, int party, struct deal_request *r,
                                   uint64_t *received)
 {
+    uint64_t ready = 0;
     for (bool last = false; !last;) {
         json_t *reply = NULL;
         uint64_t done = 0;
@@ -23,7 +24,7 @@ static enum status follow_reports(struct client *c, struct net_session *session,
         if (status == STATUS_OK)
             status = client_number(c, reply, party, "done", &done);
         if (status == STATUS_OK)
-            status = client_number(c, reply, party, "ready", &r->ready);
+            status = client_number(c, reply, party, "ready", &ready);
         if (status == STATUS_OK)
             status = client_number(c, reply, party, "received", received);
         last = json_is_true(json_object_get(reply, "last"));
@@ -34,6 +35,8 @@ static enum status follow_reports(struct client *c, struct net_session *session,
         if (party == 0 && r->progress)
             r->progress(r->context, done, r->count);
     }
+    /* What one party lacks nobody can use. */
+    r->ready = party == 0 || ready < r->ready ? ready : r->ready;
     return STATUS_OK;
 }
 

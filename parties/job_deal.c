@@ -20,10 +20,12 @@
  * P0 runs ahead of its lines, and a bundle may take long on one of them: the others are silent meanwhile, and waited for
  * (MESSAGE_PATIENCE_MS).
  *
- * A party that dies in between leaves bundles that are not ready everywhere: they are burnt when they would be taken. */
+ * A request that ends in between leaves bundles that are not ready everywhere: they are burnt by the next one, or when they would be
+ * taken. */
 #include <string.h>
 
 #include "parties/deal_bundle.h"
+#include "parties/deal_missing.h"
 #include "parties/memory.h"
 
 #define WINDOW 3 /* bundles on the way at P0: computed, prepared, written */
@@ -168,10 +170,12 @@ static enum status decide_count(struct job *job, uint64_t *count)
     ready += promised(job);
     const uint64_t room = ready < own.most ? own.most - ready : 0;
     *count = asked < room ? asked : room;
+    json_t *message = json_pack("{s:I, s:I}", "count", (json_int_t)*count, "first", (json_int_t)own.first);
+    if (status == STATUS_OK)
+        status = deal_list_ready(job, message);
     for (int i = 1; status == STATUS_OK && i < 3; i++)
-        status = message_send(
-            job->session, job->service->peer[i], NET_CONTROL,
-            json_pack("{s:I, s:I}", "count", (json_int_t)*count, "first", (json_int_t)own.first));
+        status = message_send(job->session, job->service->peer[i], NET_CONTROL, json_incref(message));
+    json_decref(message);
     return status;
 }
 
@@ -191,8 +195,12 @@ static enum status follow_count(struct job *job, uint64_t *count)
         status = message_number(message, "P0", "count", UINT32_MAX, count);
     if (status == STATUS_OK)
         status = message_number(message, "P0", "first", INT64_MAX, &first);
+    if (status == STATUS_OK)
+        status = burn_below(job, first);
+    if (status == STATUS_OK)
+        status = deal_drop_missing(job, message);
     json_decref(message);
-    return status == STATUS_OK ? burn_below(job, first) : status;
+    return status;
 }
 
 static enum status agree_on_count(struct pipeline *p)

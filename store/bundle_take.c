@@ -51,37 +51,67 @@ enum status store_next_serial(struct store *store, const unsigned char model[STO
     return status;
 }
 
-struct next {
-    uint64_t mark, serial, count;
+struct ready {
+    uint64_t mark;
+    void (*each)(void *context, uint64_t serial);
+    void *context;
 };
 
-static bool next_each(void *context, const unsigned char *where, const struct store_record *record)
+static bool ready_each(void *context, const unsigned char *where, const struct store_record *record)
 {
-    struct next *next = context;
+    const struct ready *ready = context;
     const uint64_t serial = store_get64(where + STORE_LINE_BYTES);
-    if (record->state == STORE_READY && serial > next->mark && !next->count++)
-        next->serial = serial;
+    if (record->state == STORE_READY && serial > ready->mark)
+        ready->each(ready->context, serial);
     return true;
 }
 
-enum status store_bundle_next(struct store *store, const unsigned char model[STORE_HASH_BYTES],
-                              const unsigned char schedule[STORE_HASH_BYTES], uint64_t *serial,
-                              uint64_t *mark, uint64_t *count)
+static enum status list_ready(struct store *store, const unsigned char model[STORE_HASH_BYTES],
+                              const unsigned char schedule[STORE_HASH_BYTES], struct ready *ready)
 {
     unsigned char line[STORE_LINE_BYTES];
-    struct store_mark marks;
+    struct store_mark marks = {0};
     MDB_txn *txn;
     store_line_key(line, model, schedule);
     enum status status = store_read_begin(store, &txn);
     if (status)
         return status;
     status = store_mark_get(store, txn, line, &marks);
-    struct next next = {.mark = marks.mark};
+    ready->mark = marks.mark;
     if (!status)
-        status = store_bundle_each(store, txn, line, next_each, &next);
+        status = store_bundle_each(store, txn, line, ready_each, ready);
     mdb_txn_abort(txn);
+    return status;
+}
+
+enum status store_bundle_serials(struct store *store, const unsigned char model[STORE_HASH_BYTES],
+                                 const unsigned char schedule[STORE_HASH_BYTES],
+                                 void (*each)(void *context, uint64_t serial), void *context)
+{
+    struct ready ready = {.each = each, .context = context};
+    return list_ready(store, model, schedule, &ready);
+}
+
+struct next {
+    uint64_t serial, count;
+};
+
+static void next_each(void *context, uint64_t serial)
+{
+    struct next *next = context;
+    if (!next->count++)
+        next->serial = serial;
+}
+
+enum status store_bundle_next(struct store *store, const unsigned char model[STORE_HASH_BYTES],
+                              const unsigned char schedule[STORE_HASH_BYTES], uint64_t *serial,
+                              uint64_t *mark, uint64_t *count)
+{
+    struct next next = {0};
+    struct ready ready = {.each = next_each, .context = &next};
+    const enum status status = list_ready(store, model, schedule, &ready);
     *serial = next.serial;
-    *mark = next.mark;
+    *mark = ready.mark;
     *count = next.count;
     return status;
 }

@@ -156,6 +156,33 @@ static void expect_ended(const struct removal *r)
     expect_no_bundles();
 }
 
+/* As after a request that ended between the evaluators' "kept" and P0's own. */
+START_TEST(what_p0_lacks_the_evaluators_drop_when_more_is_dealt)
+{
+    struct schedule s;
+    struct deal_request dealt;
+    struct inference i;
+    ck_ok(description_compile(&description, 8, 1, TUNE_WAN, &s));
+    services_deal(8, 1, TUNE_WAN, 6, &dealt);
+    uint64_t serial[3], mark, count[3];
+    ck_ok(store_bundle_next(service[0]->store, id, s.hash, &serial[0], &mark, &count[0]));
+    for (uint64_t n = 1; n < 6; n += 2)
+        ck_ok(store_bundle_drop(service[0]->store, id, s.hash, serial[0] + n));
+    services_infer(owner, 8, 1, TUNE_WAN, &i);
+    services_deal(8, 1, TUNE_WAN, 1, &dealt);
+    ck_assert_uint_eq(dealt.ready, 3);
+    for (int p = 0; p < 3; p++) {
+        struct store_bundle *bundle;
+        ck_ok(store_bundle_next(service[p]->store, id, s.hash, &serial[p], &mark, &count[p]));
+        ck_assert_msg(count[p] == 3 && serial[p] == serial[0], "P%d has %d, from %d on", p, (int)count[p], (int)serial[p]);
+        ck_assert_int_eq(store_bundle_peek(service[p]->store, id, s.hash, serial[0] + 1, &bundle), STATUS_EMPTY);
+    }
+    for (int n = 0; n < 3; n++)
+        services_infer(owner, 8, 1, TUNE_WAN, &i);
+    schedule_clear(&s);
+}
+END_TEST
+
 START_TEST(a_deal_that_waits_while_its_model_is_removed_deals_nothing)
 {
     struct turn *deal = &service[0]->deal;
@@ -222,6 +249,7 @@ int main(void)
     tcase_add_test(tcase, dealing_and_inferring_go_on_side_by_side);
     tcase_add_test(tcase, requests_that_deal_one_shape_at_once_give_way_to_each_other);
     tcase_add_test(tcase, requests_that_deal_at_once_keep_to_the_lowest_limit_together);
+    tcase_add_test(tcase, what_p0_lacks_the_evaluators_drop_when_more_is_dealt);
     tcase_add_test(tcase, a_deal_that_waits_while_its_model_is_removed_deals_nothing);
     tcase_add_test(tcase, a_deal_whose_model_is_removed_ends_and_leaves_no_bundles);
     suite_add_tcase(suite, tcase);
