@@ -1,4 +1,5 @@
 /* trefoil finetune: a pretrained encoder and a labelled file in, a classifier out. */
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "distill/command.h"
@@ -65,6 +66,8 @@ static enum status run(struct finetune *f)
     status = distill_job_open(&job, &f->common, f->model, &config);
     if (status == STATUS_OK)
         status = distill_weights_from_model(&weights, &model, &config, f->common.run.seed);
+    if (status == STATUS_OK && !f->common.run.quiet && model.pooler_w == NULL)
+        fprintf(stderr, "%s has no pooler: it begins as a random one\n", f->model);
     model_clear(&model);
     f->common.run.phases = 1;
     f->common.run.phase[0] = (struct distill_phase){
