@@ -258,20 +258,25 @@ int net_hub_peer(const struct net_hub *hub, enum net_role role)
     return -1;
 }
 
+static bool is_peer(const struct net_hub *hub, int peer)
+{
+    return peer >= 0 && (size_t)peer < hub->peer_count;
+}
+
 const char *net_hub_peer_name(const struct net_hub *hub, int peer)
 {
-    return peer >= 0 && peer < NET_PEERS_MAX ? hub->peers[peer].name : "nobody";
+    return is_peer(hub, peer) ? hub->peers[peer].name : "nobody";
 }
 
 enum net_role net_hub_peer_role(const struct net_hub *hub, int peer)
 {
-    return peer >= 0 && peer < NET_PEERS_MAX ? hub->peers[peer].role : NET_ROLES;
+    return is_peer(hub, peer) ? hub->peers[peer].role : NET_ROLES;
 }
 
 /* Whether it was heard of lately; *process: its epoch. */
 static bool is_up(const struct net_hub *hub, int peer, uint64_t *process)
 {
-    if (peer < 0 || peer >= NET_PEERS_MAX)
+    if (!is_peer(hub, peer))
         return false;
     pthread_mutex_t *lock = (pthread_mutex_t *)&hub->lock;
     pthread_mutex_lock(lock);
@@ -295,7 +300,7 @@ uint64_t net_hub_peer_process(const struct net_hub *hub, int peer)
 
 uint64_t net_hub_peer_faults(const struct net_hub *hub, int peer)
 {
-    if (peer < 0 || peer >= NET_PEERS_MAX)
+    if (!is_peer(hub, peer))
         return 0;
     pthread_mutex_t *lock = (pthread_mutex_t *)&hub->lock;
     pthread_mutex_lock(lock);

@@ -87,7 +87,7 @@ static enum status post(struct net_session *session, struct net_frame *frame, en
 static enum status check_send(const struct net_session *session, int peer, enum net_kind kind, size_t bytes)
 {
     const struct net_hub *hub = session->hub;
-    if (peer < 0 || (size_t)peer >= NET_PEERS_MAX)
+    if (peer < 0 || (size_t)peer >= hub->peer_count)
         return status_fail(STATUS_INPUT, "there is no such peer in the configuration");
     if (kind <= NET_HELLO || kind >= NET_KINDS)
         return status_fail(STATUS_INPUT, "a frame of kind %d cannot be sent", (int)kind);

@@ -37,7 +37,7 @@ bool net_shape_forward(struct net_hub *hub, bool all)
         return false;
     const int64_t now = all ? INT64_MAX : net_nanoseconds();
     bool some = false;
-    for (size_t i = 0; i < NET_PEERS_MAX; i++) {
+    for (size_t i = 0; i < hub->peer_count; i++) {
         struct net_frame_list *waiting = &hub->peers[i].line.frames;
         for (; waiting->first != NULL && waiting->first->due <= now; some = true)
             net_link_forward(hub, net_frame_pop(waiting));
@@ -50,7 +50,7 @@ int64_t net_shape_wait(const struct net_hub *hub)
     int64_t due = INT64_MAX;
     if (!net_is_shaped(hub))
         return due;
-    for (size_t i = 0; i < NET_PEERS_MAX; i++) {
+    for (size_t i = 0; i < hub->peer_count; i++) {
         const struct net_frame *first = hub->peers[i].line.frames.first;
         if (first != NULL && first->due < due)
             due = first->due;
@@ -63,6 +63,6 @@ int64_t net_shape_wait(const struct net_hub *hub)
 
 void net_shape_clear(struct net_hub *hub)
 {
-    for (size_t i = 0; i < NET_PEERS_MAX; i++)
+    for (size_t i = 0; i < hub->peer_count; i++)
         net_frame_clear(&hub->peers[i].line.frames);
 }

@@ -342,7 +342,7 @@ START_TEST(owned_data_is_released_exactly_once)
     /* Refused sends release, too. */
     enum status status = net_send_owned(on_p2, to, NET_WEIGHT, 9, malloc(1), 5 << 20, release, &released);
     ck_assert_int_eq(status, STATUS_INPUT);
-    status = net_send_owned(on_p2, 99, NET_WEIGHT, 9, malloc(1), 1, release, &released);
+    status = net_send_owned(on_p2, MEMBERS, NET_WEIGHT, 9, malloc(1), 1, release, &released);
     ck_assert_int_eq(status, STATUS_INPUT);
     free(data);
     net_session_close(&on_p1);
