@@ -66,30 +66,25 @@ static bool ready_each(void *context, const unsigned char *where, const struct s
     return true;
 }
 
-static enum status list_ready(struct store *store, const unsigned char model[STORE_HASH_BYTES],
-                              const unsigned char schedule[STORE_HASH_BYTES], struct ready *ready)
+enum status store_bundle_serials(struct store *store, const unsigned char model[STORE_HASH_BYTES],
+                                 const unsigned char schedule[STORE_HASH_BYTES], uint64_t *mark,
+                                 void (*each)(void *context, uint64_t serial), void *context)
 {
     unsigned char line[STORE_LINE_BYTES];
     struct store_mark marks = {0};
     MDB_txn *txn;
+    *mark = 0;
     store_line_key(line, model, schedule);
     enum status status = store_read_begin(store, &txn);
     if (status)
         return status;
     status = store_mark_get(store, txn, line, &marks);
-    ready->mark = marks.mark;
+    struct ready ready = {marks.mark, each, context};
     if (!status)
-        status = store_bundle_each(store, txn, line, ready_each, ready);
+        status = store_bundle_each(store, txn, line, ready_each, &ready);
     mdb_txn_abort(txn);
+    *mark = marks.mark;
     return status;
-}
-
-enum status store_bundle_serials(struct store *store, const unsigned char model[STORE_HASH_BYTES],
-                                 const unsigned char schedule[STORE_HASH_BYTES],
-                                 void (*each)(void *context, uint64_t serial), void *context)
-{
-    struct ready ready = {.each = each, .context = context};
-    return list_ready(store, model, schedule, &ready);
 }
 
 struct next {
@@ -108,10 +103,8 @@ enum status store_bundle_next(struct store *store, const unsigned char model[STO
                               uint64_t *mark, uint64_t *count)
 {
     struct next next = {0};
-    struct ready ready = {.each = next_each, .context = &next};
-    const enum status status = list_ready(store, model, schedule, &ready);
+    const enum status status = store_bundle_serials(store, model, schedule, mark, next_each, &next);
     *serial = next.serial;
-    *mark = ready.mark;
     *count = next.count;
     return status;
 }

@@ -124,11 +124,13 @@ STATUS_MUST_USE enum status store_bundle_next(struct store *store,
                                               const unsigned char model[STORE_HASH_BYTES],
                                               const unsigned char schedule[STORE_HASH_BYTES],
                                               uint64_t *serial, uint64_t *mark, uint64_t *count);
-/* Calls each(context, serial) for every ready bundle above the mark, lowest first. each must not call the store. */
+/* Calls each(context, serial) for every ready bundle above the mark, lowest first; of one moment, and mark is of the same. each must
+ * not call the store. */
 STATUS_MUST_USE enum status store_bundle_serials(struct store *store,
                                                  const unsigned char model[STORE_HASH_BYTES],
                                                  const unsigned char schedule[STORE_HASH_BYTES],
-                                                 void (*each)(void *context, uint64_t serial), void *context);
+                                                 uint64_t *mark, void (*each)(void *context, uint64_t serial),
+                                                 void *context);
 /* Takes exactly this serial; returns only after the commit is synced. name, digest: as stored.
  * STATUS_EMPTY: it is not ready here; the mark is raised all the same, the serial is burnt. STATUS_STATE: the
  * serial is not above the mark (taken or burnt before); nothing changes. STATUS_INPUT: a serial above 2^63 -
