@@ -27,6 +27,9 @@ enum ring_purpose {
     RING_PURPOSE_WEIGHT = 5,  /* l_i of a shared weight */
     RING_PURPOSE_INPUT = 6,   /* a client's share that P1 expands from a seed */
     RING_PURPOSE_OUTPUT = 7,  /* what P1 adds to its logit shares and P2 takes from its own */
+    RING_PURPOSE_CHECK = 8,   /* P1's shares of a range check's coefficients, which P0 and P1 make alike */
+    RING_PURPOSE_FACTOR = 9,  /* one party's share of a range check's random factor */
+    RING_PURPOSE_POINT = 10,  /* where P1 and P2 evaluate the sums of range checks */
 };
 
 /* out: the key of the stream (context: the name of the bundle or upload; object: number of the tensor, gate
