@@ -95,6 +95,8 @@ uint32_t layer_attention(struct schedule *s, const struct shape *shape, uint32_t
     const uint32_t den = gate_row_dot(s, a, mu, h, f.inverse.v_frac, text);
     snprintf(text, sizeof text, "%s inverse", name);
     const uint32_t inverse = layer_inverse(s, &f.inverse, den, text);
+    /* A sum of squares with weights that is in range has no summand out of range: so o is opened after it is known. */
+    gate_wait(s, o);
     const uint32_t attended = divide(s, &h, o, inverse, name);
     snprintf(text, sizeof text, "%s attention output", name);
     const struct linear output = {.x = attended, .residual = from, .cols = hidden,

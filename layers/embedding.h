@@ -1,7 +1,7 @@
 /* What the client shares: the sum of its embeddings and the attention mask.
  *
  * shape   embeddings [batch * bucket][hidden]; mu [batch * bucket][1], integers: 0 for padding, 2^k for text
- * cost    one round; the first LayerNorm follows
+ * cost    one round; the first LayerNorm follows, and beside it checks that every element lies where an honest client's does
  * opens   both under the bundle's masks; P1 and P2 agree on m by construction */
 #ifndef TREFOIL_LAYERS_EMBEDDING_H
 #define TREFOIL_LAYERS_EMBEDDING_H

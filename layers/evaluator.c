@@ -4,6 +4,7 @@
 
 #include <sodium.h>
 
+#include "layers/gate_check.h"
 #include "layers/gate_table.h"
 #include "layers/gates.h"
 #include "layers/wide_array.h"
@@ -18,7 +19,8 @@ enum status evaluator_init(struct evaluator *e)
     e->key = calloc(s->lookups + 1, sizeof *e->key);
     e->entry = calloc(s->lookups + 1, sizeof *e->entry);
     e->index = calloc(s->lookups + 1, sizeof *e->index);
-    if (e->tensor && e->product && e->key && e->entry && e->index)
+    e->check = calloc(s->checks + 1, sizeof *e->check);
+    if (e->tensor && e->product && e->key && e->entry && e->index && e->check)
         return STATUS_OK;
     return status_fail(STATUS_MEMORY, "out of memory for a schedule of %u gates", s->gates);
 }
@@ -75,17 +77,22 @@ void evaluator_clear(struct evaluator *e)
         if (e->index)
             free(e->index[i]);
     }
+    for (uint32_t i = 0; e->check && i < s->checks; i++)
+        pool_give(e->check[i], check_share_bytes(&s->check[i]));
     free(e->tensor);
     free(e->product);
     free(e->key);
     free(e->entry);
     free(e->index);
+    free(e->check);
     sodium_memzero(&e->seed, sizeof e->seed);
+    sodium_memzero(&e->point, sizeof e->point);
     e->tensor = NULL;
     e->product = NULL;
     e->key = NULL;
     e->entry = NULL;
     e->index = NULL;
+    e->check = NULL;
 }
 
 void evaluator_stream_product(const struct evaluator *e, uint32_t gate, void *data, size_t n)

@@ -108,9 +108,9 @@ const struct gate_walks *gate_walks(enum gate_kind kind)
         [GATE_SCORES] = &gate_walks_scores,     [GATE_CONTEXT] = &gate_walks_context,
         [GATE_ROW_DOT] = &gate_walks_row_dot,   [GATE_SQUARE] = &gate_walks_square,
         [GATE_SQUARE_SUM] = &gate_walks_square_sum, [GATE_MULTIPLY] = &gate_walks_multiply,
-        [GATE_TABLE] = &gate_walks_table,       [GATE_CENTRE] = &gate_walks_centre,
-        [GATE_SHIFT] = &gate_walks_shift,       [GATE_SELECT] = &gate_walks_select,
-        [GATE_OUTPUT] = &gate_walks_output,
+        [GATE_TABLE] = &gate_walks_table,       [GATE_CHECK] = &gate_walks_check,
+        [GATE_CENTRE] = &gate_walks_centre,     [GATE_SHIFT] = &gate_walks_shift,
+        [GATE_SELECT] = &gate_walks_select,     [GATE_OUTPUT] = &gate_walks_output,
     };
     return table[kind];
 }

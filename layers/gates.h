@@ -38,7 +38,7 @@ struct gate_walks {
 
 extern const struct gate_walks gate_walks_input, gate_walks_linear, gate_walks_output, gate_walks_scores,
     gate_walks_context, gate_walks_row_dot, gate_walks_square, gate_walks_square_sum, gate_walks_multiply,
-    gate_walks_table, gate_walks_centre, gate_walks_shift, gate_walks_select;
+    gate_walks_table, gate_walks_check, gate_walks_centre, gate_walks_shift, gate_walks_select;
 
 const struct gate_walks *gate_walks(enum gate_kind kind);
 

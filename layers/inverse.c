@@ -21,10 +21,16 @@ static bool is_root(const struct inverse *p)
 #define FIRST_ERROR_COARSE 3
 #define TABLE_BITS_MAX 16
 
-/* Cells that reach four times beyond the largest value, each at most 2^-first_error of the least one. */
+/* A table ends at 2^this: what is checked to lie within it may be four times the largest value. */
+static int reach_exponent(const struct inverse *p)
+{
+    return scale_exponent(p->v.largest * SCALE_MARGIN / CHECK_BELOW_PART);
+}
+
+/* Cells that reach so far, each at most 2^-first_error of the least value. */
 static int table_bits(const struct inverse *p, int first_error)
 {
-    const double reach = ldexp(1.0, scale_exponent(p->v.largest * SCALE_MARGIN));
+    const double reach = ldexp(1.0, reach_exponent(p));
     return scale_most(3, first_error + (int)ceil(log2(reach / fmax(p->v.smallest, LEAST_INVERTED))));
 }
 
@@ -62,7 +68,20 @@ static int64_t *fill(const struct inverse *p, int bits, double cell, int table, 
     return t;
 }
 
-static uint32_t index_of(struct schedule *s, const struct inverse *p, uint32_t v)
+/* An index beyond the table is taken modulo its length: a value out there would be taken for a small one, and its inverse, far too large,
+ * would bring what is multiplied with it beyond what masks hide. Known before anything is. */
+static void check_reach(struct schedule *s, const struct inverse *p, uint32_t v, const char *name)
+{
+    char text[SCHEDULE_NAME];
+    const int bits = reach_exponent(p) + s->tensor[v].frac;
+    snprintf(text, sizeof text, "%s check", name);
+    if (schedule_calibrated(s) && bits < CHECK_BELOW_BITS)
+        schedule_fail(s, STATUS_RANGE, "%s has only %d bits: the values of this model do not fit",
+                      s->tensor[v].name, bits);
+    gate_check_below(s, v, bits, text);
+}
+
+static uint32_t index_of(struct schedule *s, const struct inverse *p, uint32_t v, const char *name)
 {
     const int bits_in = gate_bits_in(s, v);
     if (!(p->v.smallest >= LEAST_INVERTED)) {
@@ -72,7 +91,7 @@ static uint32_t index_of(struct schedule *s, const struct inverse *p, uint32_t v
                       s->tensor[v].name, p->v.smallest);
         return SCHEDULE_NONE;
     }
-    const int total = scale_exponent(p->v.largest * SCALE_MARGIN) + bits_in;
+    const int total = reach_exponent(p) + bits_in;
     const int first_error = p->coarse ? FIRST_ERROR_COARSE : FIRST_ERROR;
     const int bits = table_bits(p, first_error);
     if (schedule_calibrated(s) && bits > TABLE_BITS_MAX) {
@@ -87,6 +106,7 @@ static uint32_t index_of(struct schedule *s, const struct inverse *p, uint32_t v
     if (lookup !=
         SCHEDULE_NONE) /* a block is at most as wide for its distance as a cell is at the smallest v */
         s->lookup[lookup].reach = 5u << (first_error - 3);
+    check_reach(s, p, v, name);
     if (!schedule_calibrated(s) || s->failed != STATUS_OK)
         return lookup;
     const double cell = ldexp(1.0, total - bits - bits_in);
@@ -100,7 +120,7 @@ uint32_t layer_inverse(struct schedule *s, const struct inverse *p, uint32_t v, 
 {
     char text[SCHEDULE_NAME];
     const uint32_t rows = s->tensor[v].rows, cols = s->tensor[v].cols;
-    const uint32_t lookup = index_of(s, p, v);
+    const uint32_t lookup = index_of(s, p, v, name);
     s->derived = true;
     snprintf(text, sizeof text, "%s y0", name);
     const uint32_t y0 = gate_table(s, lookup, 0, rows, cols, text);

@@ -5,10 +5,10 @@
  * source  DESIGN section 3; Newton's iteration for both functions
  * cost    four rounds with the one that opens v; the elements of v four times (root: five)
  * error   about e^2 for 1 / v and 3/8 e^2 for the root, |e| at most 2^-6 at the least v the calibration saw
- * margin  v up to four times the largest seen, but for the table's last cell, which runs into its first; down to half the
- *         smallest seen, where the table saturates. Beyond the last cell the index wraps: y is far too large, and what is computed
- *         with it may leave what masks hide (doc/security.md, "Beyond the range"; OPENING_BITS in layers/opening.h)
- * opens   d beside v (perfectly hidden), y0, q, e, y under masks
+ * margin  v up to four times the largest seen; down to half the smallest seen, where the table saturates. Beyond its end the index would
+ *         wrap: y would be far too large, and what is computed with it could leave what masks hide. A check ends the walk before e is
+ *         opened (layers/gate_check.h; doc/security.md, "Beyond the range")
+ * opens   d beside v (perfectly hidden), y0, q, e, y under masks; beside y0 whether v is in range
  *
  * Coarse, for 1 / v with tune lan, or where v has so wide a range that 2^16 cells would not do: the table is eight times
  * smaller, |e| at most 2^-3, and y0 (1 + e) (1 + e^2) takes its place: one round and one opening an element more. */

@@ -10,6 +10,7 @@
  *             multiple of 2^f is exact. Needs |z| < 2^(22 + f).
  *   index     d = (z_1' >> s) + (z_2 >> s) + rho mod 2^n, z_1' = z_1 + offset + 2^s - 1;  rho is uniform, known to P0 alone as
  *             a sum of two shares, and used once: d is perfectly hidden.
+ *   check     u_1 + u_2 of a range check: 0, or random (layers/gate_check.h).
  *   output    o_i = ((z_i + r_i) >> f) mod 2^32, to the client only: shares of the logits, which are the client's. */
 #ifndef TREFOIL_LAYERS_OPENING_H
 #define TREFOIL_LAYERS_OPENING_H

@@ -19,6 +19,14 @@ static inline int scale_exponent(double value)
     return mantissa == 0.5 ? exponent - 1 : exponent;
 }
 
+/* The least b so that integers of frac fraction bits are below 2^b in magnitude for values up to largest, and the margin, however rounded. */
+static inline int scale_bits(double largest, int frac)
+{
+    int exponent;
+    frexp(ldexp(largest * SCALE_MARGIN, frac) + 1, &exponent);
+    return exponent;
+}
+
 /* The fraction bits with which values up to largest, and the margin, stay below the range; at most most. */
 static inline int scale_fit(double largest, int most)
 {

@@ -10,7 +10,7 @@
 
 #include "ring/parameters.h"
 
-enum { TENSORS, GATES, WEIGHTS, LOOKUPS };
+enum { TENSORS, GATES, WEIGHTS, LOOKUPS, CHECKS };
 
 void schedule_init(struct schedule *out, uint32_t bucket, uint32_t batch)
 {
@@ -28,6 +28,7 @@ void schedule_clear(struct schedule *s)
     free(s->gate);
     free(s->weight);
     free(s->lookup);
+    free(s->check);
     memset(s, 0, sizeof *s);
 }
 
@@ -92,7 +93,7 @@ static struct gate *add_gate(struct schedule *s, enum gate_kind kind, uint32_t x
     g->y = y;
     g->add = g->out = SCHEDULE_NONE;
     g->weight = g->diagonal = g->bias = SCHEDULE_NONE;
-    g->index = g->lookup = SCHEDULE_NONE;
+    g->index = g->lookup = g->check = SCHEDULE_NONE;
     return g;
 }
 
@@ -345,6 +346,56 @@ uint32_t gate_table(struct schedule *s, uint32_t lookup, uint32_t table, uint32_
     return out;
 }
 
+/* What is checked is a name for what is told of it; nothing reads it. */
+static struct check *check_gate(struct schedule *s, uint32_t x, int shift, const char *name)
+{
+    if (!schedule_calibrated(s))
+        return NULL;
+    struct gate *g = add_gate(s, GATE_CHECK, x, SCHEDULE_NONE);
+    struct check *c = grow(s, CHECKS, (void **)&s->check, &s->checks, sizeof *c);
+    if (!g || !c)
+        return NULL;
+    const bool derived = s->derived;
+    s->derived = true;
+    g->round = first_round(s, g);
+    g->out = add_tensor(s, name, 1, 1, 0, false);
+    s->tensor[g->out].ready = g->round + 1;
+    g->check = s->checks - 1;
+    s->derived = derived;
+    c->count = (uint32_t)tensor_size(&s->tensor[x]);
+    c->shift = shift;
+    return c;
+}
+
+static void add_roots(struct check *c, int64_t first, int64_t last)
+{
+    for (int64_t root = first; root <= last; root++)
+        c->root[c->roots++] = root;
+}
+
+void gate_check_signed(struct schedule *s, uint32_t x, int bits, const char *name)
+{
+    struct check *c = check_gate(s, x, bits, name);
+    if (c)
+        add_roots(c, -1, 1);
+}
+
+void gate_check_below(struct schedule *s, uint32_t x, int bits, const char *name)
+{
+    struct check *c = check_gate(s, x, bits - CHECK_BELOW_BITS, name);
+    if (c)
+        add_roots(c, 0, ((int64_t)1 << CHECK_BELOW_BITS) - 1);
+}
+
+void gate_check_powers(struct schedule *s, uint32_t x, int most, const char *name)
+{
+    struct check *c = check_gate(s, x, 0, name);
+    if (c)
+        add_roots(c, 0, 0);
+    for (int k = 0; c && k <= most && c->roots < CHECK_ROOTS_MAX; k++)
+        add_roots(c, (int64_t)1 << k, (int64_t)1 << k);
+}
+
 static uint32_t local_gate(struct schedule *s, enum gate_kind kind, uint32_t x, const char *name,
                            uint32_t rows, int frac)
 {
@@ -389,6 +440,19 @@ int gate_bits_in(const struct schedule *s, uint32_t tensor)
 {
     const struct gate *g = maker(s, tensor);
     return g ? s->tensor[tensor].frac + g->shift : 0;
+}
+
+void gate_wait(struct schedule *s, uint32_t tensor)
+{
+    struct gate *g = maker(s, tensor);
+    uint32_t passed = 0;
+    for (uint32_t i = 0; i < s->gates; i++)
+        if (s->gate[i].kind == GATE_CHECK)
+            passed = s->tensor[s->gate[i].out].ready;
+    if (!g || g->round >= passed)
+        return;
+    g->round = passed;
+    s->tensor[tensor].ready = passed + 1;
 }
 
 uint32_t gate_index(struct schedule *s, uint32_t tensor, int bits, int shift, double offset,

@@ -43,6 +43,7 @@ enum gate_kind {
     GATE_SQUARE_SUM, /* out[row] = sum of x[row]^2 + constant */
     GATE_MULTIPLY,   /* out = +-x y 2^-halvings + constant + add + table */
     GATE_TABLE,      /* out = an entry of a table, at the index of a lookup */
+    GATE_CHECK,      /* whether x is where a value in range is; ends the walk if not. out stands for a name */
     GATE_CENTRE,     /* local: out = x - its row's mean */
     GATE_SHIFT,      /* local: out = x at fewer fraction bits */
     GATE_SELECT,     /* local: out = the first row of every sequence */
@@ -108,6 +109,14 @@ struct lookup {
     int table_frac[2];
 };
 
+/* Where an opened x [count] may lie: floor(x / 2^shift), or one more, is one of the roots (layers/gate_check.h). */
+#define CHECK_ROOTS_MAX 34
+struct check {
+    uint32_t count, roots;
+    int shift;
+    int64_t root[CHECK_ROOTS_MAX];
+};
+
 /* Sequences and heads inside the matrices of attention. */
 struct heads {
     uint32_t sequences, heads, queries, keys, width;
@@ -127,7 +136,8 @@ struct gate {
     struct heads heads;
     uint32_t index;         /* the lookup whose index is taken of this gate's z */
     uint32_t lookup, table; /* GATE_TABLE: what is looked up; GATE_MULTIPLY: what joins after the shift */
-    bool emits;             /* opens out (all but local gates and the output) */
+    uint32_t check;         /* GATE_CHECK */
+    bool emits;             /* opens out (all but local gates, checks and the output) */
 };
 
 struct schedule {
@@ -135,7 +145,8 @@ struct schedule {
     struct gate *gate; /* in the order they run: by round, within a round as emitted */
     struct weight *weight;
     struct lookup *lookup;
-    uint32_t tensors, gates, weights, lookups;
+    struct check *check;
+    uint32_t tensors, gates, weights, lookups, checks;
     uint32_t rounds;
     uint32_t bucket, batch; /* tokens of a sequence, sequences */
     unsigned char hash[SCHEDULE_HASH_BYTES];
@@ -148,7 +159,7 @@ struct schedule {
     uint32_t ranges, ranged;      /* entries of range; ranged tensors so far */
     bool derived;                 /* what is emitted now gets its scale from elsewhere, and no range */
     uint32_t weight_count;        /* entries of weight_frac or weight_largest */
-    uint32_t capacity[4];
+    uint32_t capacity[5];
     enum status failed; /* the first error; everything after it does nothing */
 };
 
@@ -166,6 +177,12 @@ static inline bool schedule_calibrated(const struct schedule *schedule)
 static inline bool schedule_doubled(enum gate_kind kind)
 {
     return kind == GATE_SCORES || kind == GATE_CONTEXT;
+}
+
+/* Gates of which something passes between the evaluators. */
+static inline bool schedule_sends(const struct gate *g)
+{
+    return g->emits || g->kind == GATE_CHECK;
 }
 
 /* What a share is shifted by when it is opened, and the largest g->shift. */
@@ -240,6 +257,20 @@ uint32_t gate_centre(struct schedule *schedule, uint32_t x, const char *name);
 uint32_t gate_shift(struct schedule *schedule, uint32_t x, int frac, const char *name);
 uint32_t gate_select(struct schedule *schedule, uint32_t x, uint32_t sequences, const char *name);
 uint32_t gate_output(struct schedule *schedule, uint32_t x, uint32_t cols, int frac, const char *name);
+
+/* Ends the walk, in the round in which x can first be read, unless every element of x passes; x is opened, not local. Nothing in an
+ * uncalibrated schedule, which has no scales.
+ *   signed: |x| < 2^bits passes, |x| >= 2^(bits + 1) does not
+ *   below:  0 <= x < 15/16 2^bits passes, x >= 2^bits and x < -2^(bits - 4) do not; bits >= CHECK_BELOW_BITS
+ *   powers: 0, 1, 2, 4, ... 2^most pass, and nothing else */
+void gate_check_signed(struct schedule *schedule, uint32_t x, int bits, const char *name);
+void gate_check_below(struct schedule *schedule, uint32_t x, int bits, const char *name);
+void gate_check_powers(struct schedule *schedule, uint32_t x, int most, const char *name);
+/* Opens tensor, which nothing reads yet, only when the last check emitted so far has passed. */
+void gate_wait(struct schedule *schedule, uint32_t tensor);
+/* gate_check_below: 2^this roots, and the part of 2^bits that passes for certain. */
+#define CHECK_BELOW_BITS 4
+#define CHECK_BELOW_PART (15.0 / 16)
 
 /* The bits of the product a gate's opening starts from: frac of out + shift. For lookups on z. */
 int gate_bits_in(const struct schedule *schedule, uint32_t tensor);

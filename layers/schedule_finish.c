@@ -4,6 +4,7 @@
 
 #include <sodium.h>
 
+#include "layers/gate_check.h"
 #include "layers/gates.h"
 #include "layers/walk.h"
 #include "preprocessing/dpf.h"
@@ -24,7 +25,7 @@ static enum status sort_by_round(struct schedule *s)
         for (uint32_t i = 0; i < s->gates; i++)
             if (s->gate[i].round == r) {
                 sorted[n++] = s->gate[i];
-                if (s->gate[i].emits)
+                if (schedule_sends(&s->gate[i]))
                     s->rounds = r + 1;
             }
     if (n)
@@ -114,6 +115,16 @@ static bool multiply_fits(const struct schedule *s, const struct gate *g)
            tensor_is(s, g->y, (uint64_t)h->sequences * h->heads * h->queries, 1);
 }
 
+/* Masks of opened values: their sum fits 62 bits and sign, and with m in [-2^62, 2^62) nothing that passes is off by a multiple of p. */
+static bool check_fits(const struct schedule *s, const struct gate *g)
+{
+    if (g->check >= s->checks || g->x >= s->tensors || s->tensor[g->x].local || !tensor_is(s, g->out, 1, 1))
+        return false;
+    const struct check *c = &s->check[g->check];
+    return c->count == tensor_size(&s->tensor[g->x]) && c->roots > 0 && c->roots <= CHECK_ROOTS_MAX &&
+           c->shift >= 0 && c->shift <= RING_MASK_BITS;
+}
+
 static bool shapes_fit(const struct schedule *s, const struct gate *g)
 {
     const struct tensor *out = &s->tensor[g->out], *x = g->x == SCHEDULE_NONE ? out : &s->tensor[g->x];
@@ -133,6 +144,8 @@ static bool shapes_fit(const struct schedule *s, const struct gate *g)
         return out->cols == x->cols && out->rows && x->rows % out->rows == 0;
     case GATE_TABLE:
         return g->lookup < s->lookups;
+    case GATE_CHECK:
+        return check_fits(s, g);
     default:
         return out->rows == x->rows && out->cols == x->cols;
     }
@@ -240,6 +253,8 @@ static enum status check_pieces(const struct schedule *s)
         const uint64_t bytes = (uint64_t)tensor_size(out) * RING_PRODUCT_BYTES;
         if ((g->kind == GATE_INPUT || gate_walks(g->kind)->product) && bytes > SCHEDULE_PIECE_MAX)
             return too_large(s, out->name, bytes);
+        if (g->kind == GATE_CHECK && check_dealt_bytes(&s->check[g->check]) > SCHEDULE_PIECE_MAX)
+            return too_large(s, out->name, check_dealt_bytes(&s->check[g->check]));
         if (g->index == SCHEDULE_NONE)
             continue;
         const struct lookup *l = &s->lookup[g->index];
@@ -265,12 +280,13 @@ static void hash_fields(crypto_generichash_state *state, const int64_t *field, s
 /* Hashes every field by value: struct padding and pointers never reach the hash. */
 static void hash_schedule(struct schedule *s)
 {
-    static const char label[] = "trefoil schedule 2";
+    static const char label[] = "trefoil schedule 3";
     crypto_generichash_state state;
     crypto_generichash_init(&state, NULL, 0, sizeof s->hash);
     crypto_generichash_update(&state, (const unsigned char *)label, sizeof label);
-    const int64_t head[] = {RING_PRODUCT_BITS, RING_MASK_BITS, RING_RANGE_BITS, s->bucket,  s->batch,
-                            s->tensors,        s->gates,       s->weights,      s->lookups, s->rounds};
+    const int64_t head[] = {RING_PRODUCT_BITS, RING_MASK_BITS, RING_RANGE_BITS, s->bucket,
+                            s->batch,          s->tensors,     s->gates,        s->weights,
+                            s->lookups,        s->checks,      s->rounds};
     hash_fields(&state, head, sizeof head / sizeof *head);
     for (uint32_t i = 0; i < s->tensors; i++) {
         const struct tensor *t = &s->tensor[i];
@@ -284,12 +300,15 @@ static void hash_schedule(struct schedule *s)
     }
     for (uint32_t i = 0; i < s->gates; i++) {
         const struct gate *g = &s->gate[i];
-        const int64_t f[] = {
-            g->kind,        g->round,          g->x,        g->y,           g->add,           g->out,
-            g->weight,      g->bias,           g->diagonal, g->shift,       g->halvings,      g->diagonal_up,
-            g->bias_up,     g->add_up,         g->negate,   g->constant,    g->spread,        g->index,
-            g->lookup,      g->table,          g->emits,    g->heads.heads, g->heads.queries, g->heads.keys,
-            g->heads.width, g->heads.sequences};
+        const int64_t f[] = {g->kind,       g->round,       g->x,
+                             g->y,          g->add,         g->out,
+                             g->weight,     g->bias,        g->diagonal,
+                             g->shift,      g->halvings,    g->diagonal_up,
+                             g->bias_up,    g->add_up,      g->negate,
+                             g->constant,   g->spread,      g->index,
+                             g->lookup,     g->table,       g->check,
+                             g->emits,      g->heads.heads, g->heads.queries,
+                             g->heads.keys, g->heads.width, g->heads.sequences};
         hash_fields(&state, f, sizeof f / sizeof *f);
     }
     for (uint32_t i = 0; i < s->lookups; i++) {
@@ -299,6 +318,12 @@ static void hash_schedule(struct schedule *s)
         hash_fields(&state, f, sizeof f / sizeof *f);
         for (uint32_t t = 0; t < l->tables; t++)
             hash_fields(&state, l->table[t], (size_t)1 << l->bits);
+    }
+    for (uint32_t i = 0; i < s->checks; i++) {
+        const struct check *c = &s->check[i];
+        const int64_t f[] = {c->count, c->roots, c->shift};
+        hash_fields(&state, f, sizeof f / sizeof *f);
+        hash_fields(&state, c->root, c->roots);
     }
     crypto_generichash_final(&state, s->hash, sizeof s->hash);
 }

@@ -84,6 +84,8 @@ struct dealer_weight {
 enum part {
     PART_PRODUCT, /* g_2 or u_i: ten bytes an element, low plane then high plane */
     PART_KEYS,    /* the public part of the table keys (preprocessing/dpf.h) */
+    PART_CHECK,   /* shares of a range check's coefficients (layers/gate_check.h) */
+    PARTS
 };
 
 struct dealer {
@@ -144,6 +146,8 @@ struct evaluator {
     void **key;            /* by lookup: this party's seeds, then the public part of the keys; owned */
     uint64_t **entry;      /* by lookup: shares of the entries of all its tables, [tables][count]; owned, made when needed */
     uint16_t **index;      /* by lookup: the opened d */
+    uint64_t **check;      /* by check: shares of its coefficients, [roots + 1][count]; owned */
+    uint64_t point;        /* chi of the range checks: random, the same at both evaluators, unknown to P0; not 0 where the schedule has checks */
     struct walk_profile *profile; /* filled by the online walk, or NULL */
 
     /* Offline: receive(part of a gate) from P0 and keep it in the store; data is keep's, to be given back with pool_give. */
@@ -164,7 +168,8 @@ void evaluator_clear(struct evaluator *evaluator);
 STATUS_MUST_USE enum status walk_prepare(struct evaluator *evaluator);
 /* Loads a bundle's material and table keys, makes its masks and joins them: everything that needs no input. */
 STATUS_MUST_USE enum status walk_warm(struct evaluator *evaluator);
-/* Once, after walk_warm: STATUS_STATE else, and nothing leaves. input: this party's additive shares modulo 2^80 of each GATE_INPUT.
+/* Once, after walk_warm: STATUS_STATE else, and nothing leaves. STATUS_RANGE, at both evaluators after the same round, when something was opened
+ * that no value in range makes, or does not pass a check. input: this party's additive shares modulo 2^80 of each GATE_INPUT.
  * output: its share modulo 2^32 of the logits. */
 STATUS_MUST_USE enum status walk_online(struct evaluator *evaluator, const struct ring_wide *input, uint32_t *output);
 

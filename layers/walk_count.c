@@ -1,5 +1,6 @@
 #include <string.h>
 
+#include "layers/gate_check.h"
 #include "layers/gates.h"
 #include "preprocessing/dpf.h"
 #include "ring/parameters.h"
@@ -21,6 +22,13 @@ void walk_count_gate(const struct schedule *s, const struct gate *g, struct cost
         c->memory_bytes += bytes;
         c->products += walks->products(s, g);
         c->offline_products += walks->fixed ? walks->products(s, g) : 0;
+    }
+    if (g->kind == GATE_CHECK) {
+        const struct check *check = &s->check[g->check];
+        c->online_bytes += sizeof(uint64_t);
+        c->offline_p2 += check_dealt_bytes(check);
+        c->store_bytes += check_dealt_bytes(check);
+        c->memory_bytes += check_share_bytes(check);
     }
     if (g->index != SCHEDULE_NONE) {
         const struct lookup *l = &s->lookup[g->index];

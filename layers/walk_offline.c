@@ -4,6 +4,7 @@
 
 #include <sodium.h>
 
+#include "layers/gate_check.h"
 #include "layers/gates.h"
 #include "layers/wide_array.h"
 #include "preprocessing/dpf.h"
@@ -171,6 +172,8 @@ enum status walk_deal(struct dealer *d)
             status = deal_product(d, i);
         if (status == STATUS_OK && g->index != SCHEDULE_NONE)
             status = deal_keys(d, i);
+        if (status == STATUS_OK && g->kind == GATE_CHECK)
+            status = check_deal(d, i);
         const uint32_t touched[4] = {g->x, g->y, g->add, g->out};
         for (int t = 0; t < 4; t++)
             if (touched[t] != SCHEDULE_NONE && s->tensor[touched[t]].last_gate <= i)
@@ -259,6 +262,8 @@ enum status walk_prepare(struct evaluator *e)
             status = prepare_product(e, i);
         if (status == STATUS_OK && g->index != SCHEDULE_NONE)
             status = prepare_keys(e, i);
+        if (status == STATUS_OK && g->kind == GATE_CHECK)
+            status = check_prepare(e, i);
         evaluator_release(e, i);
         if (status != STATUS_OK)
             status = status_prefix(status, "preparing %s: ", s->tensor[g->out].name);

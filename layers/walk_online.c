@@ -4,12 +4,18 @@
 
 #include <sodium.h>
 
+#include "layers/gate_check.h"
 #include "layers/gate_table.h"
 #include "layers/gates.h"
 #include "layers/opening.h"
 #include "layers/wide_array.h"
 #include "ring/parameters.h"
 #include "ring/pool.h"
+
+/* u_i of a range check, this party's and the peer's. */
+struct check_sum {
+    uint64_t own, theirs;
+};
 
 /* What one walk carries besides the evaluator. */
 struct online {
@@ -18,6 +24,7 @@ struct online {
     uint32_t inputs;
     uint32_t *output;
     uint16_t **received_index; /* by gate of this round: the peer's summand of the index */
+    struct check_sum *sum;     /* by check */
 };
 
 /* ---- warming: material, masks and table keys, before any input ---- */
@@ -102,6 +109,8 @@ enum status walk_warm(struct evaluator *e)
             join_mask(e, g, e->product[i]);
         if (status == STATUS_OK)
             status = warm_lookup(e, i);
+        if (status == STATUS_OK && g->kind == GATE_CHECK)
+            status = check_warm(e, i);
     }
     e->warm = status == STATUS_OK;
     return status;
@@ -259,10 +268,21 @@ static enum status local_gate(struct online *o, const struct gate *g)
                                : status;
 }
 
+/* Queues this party's summand of what tells whether x is in range. The fixed-point walk, for tests, takes what comes. */
+static enum status queue_check(struct online *o, const struct gate *g)
+{
+    struct evaluator *e = o->e;
+    struct check_sum *sum = &o->sum[g->check];
+    if (e->clear)
+        return STATUS_OK;
+    sum->own = check_share(e, g);
+    return e->queue(e->context, &sum->own, &sum->theirs, sizeof sum->own);
+}
+
 /* ---- rounds ---- */
 
 /* d = d_1 + d_2, once the peer's summand is here; m = t_1 + t_2 was added up as it came. */
-static void finish_gate(struct online *o, uint32_t number)
+static void finish_index(struct online *o, uint32_t number)
 {
     struct evaluator *e = o->e;
     const uint32_t index = e->schedule->gate[number].index;
@@ -276,10 +296,21 @@ static void finish_gate(struct online *o, uint32_t number)
     o->received_index[number] = NULL;
 }
 
+static enum status finish_gate(struct online *o, uint32_t number)
+{
+    const struct gate *g = &o->e->schedule->gate[number];
+    finish_index(o, number);
+    if (g->kind == GATE_CHECK && !o->e->clear && !check_passes(o->sum[g->check].own, o->sum[g->check].theirs))
+        return opening_out_of_range();
+    return STATUS_OK;
+}
+
 static enum status run_gate(struct online *o, uint32_t number)
 {
     const struct gate *g = &o->e->schedule->gate[number];
-    const enum status status = gate_walks(g->kind)->local ? local_gate(o, g) : open_gate(o, number);
+    const enum status status = g->kind == GATE_CHECK        ? queue_check(o, g)
+                               : gate_walks(g->kind)->local ? local_gate(o, g)
+                                                            : open_gate(o, number);
     if (status == STATUS_OK || status == STATUS_RANGE)
         return status; /* nothing is added to what opening_out_of_range says */
     return status_prefix(status, "%s: ", o->e->schedule->tensor[g->out].name);
@@ -308,7 +339,7 @@ static enum status run_rounds(struct online *o)
             if (status != STATUS_OK)
                 return status;
             walk_profile_compute(e->profile, end);
-            opens |= s->gate[end].emits;
+            opens |= schedule_sends(&s->gate[end]);
         }
         if (opens && !e->clear) {
             const enum status status = exchange(e, round, s->tensor[s->gate[end - 1].out].name);
@@ -317,7 +348,9 @@ static enum status run_rounds(struct online *o)
             walk_profile_wait(e->profile, round);
         }
         for (uint32_t i = first; i < end; i++) {
-            finish_gate(o, i);
+            const enum status status = finish_gate(o, i);
+            if (status != STATUS_OK)
+                return status;
             walk_profile_compute(e->profile, i);
         }
         for (uint32_t i = first; i < end; i++)
@@ -334,15 +367,19 @@ enum status walk_online(struct evaluator *e, const struct ring_wide *input, uint
     if (!e->clear && !e->warm)
         return status_fail(STATUS_STATE, "a bundle can be spent once, and only after it was warmed");
     e->warm = false;
+    if (!e->clear && e->schedule->checks && !e->point)
+        return status_fail(STATUS_STATE, "the evaluators have not agreed where to evaluate range checks");
     o.received_index = calloc(e->schedule->gates + 1, sizeof *o.received_index);
-    if (!o.received_index)
-        return status_fail(STATUS_MEMORY, "out of memory");
+    o.sum = calloc(e->schedule->checks + 1, sizeof *o.sum);
+    enum status status = o.received_index && o.sum ? STATUS_OK : status_fail(STATUS_MEMORY, "out of memory");
     walk_profile_start(e->profile);
-    const enum status status = run_rounds(&o);
+    if (status == STATUS_OK)
+        status = run_rounds(&o);
     walk_profile_stop(e->profile);
-    for (uint32_t i = 0; i < e->schedule->gates; i++)
+    for (uint32_t i = 0; o.received_index && i < e->schedule->gates; i++)
         free(o.received_index[i]);
     free(o.received_index);
+    free(o.sum);
     return status;
 }
 

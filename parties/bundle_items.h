@@ -8,7 +8,7 @@
 
 static inline uint32_t bundle_item(uint32_t gate, enum part part)
 {
-    return 1 + 2 * gate + (uint32_t)part;
+    return 1 + PARTS * gate + (uint32_t)part;
 }
 
 #endif

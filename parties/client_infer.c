@@ -34,7 +34,7 @@ static double most_of(const struct description *d, const struct schedule *s, con
     return 0;
 }
 
-#define LAST_CELLS (1.0 / 32) /* of a table of 2^6 cells or more: the last one runs into the first (layers/inverse.h) */
+#define ROUNDING (1.0 / 32) /* what passes here must pass the evaluators' check of it (layers/inverse.c), however rounded */
 
 /* The first two values of an inference, which a client can see in the clear: beyond the margin the answer would be wrong, and masks
  * hide less (doc/security.md). Before a bundle is spent. */
@@ -42,7 +42,7 @@ static enum status check_embeddings(const struct description *d, const struct sc
 {
     const uint32_t hidden = d->config.hidden;
     const double most = most_of(d, s, "embeddings");
-    const double variance_most = (1 - LAST_CELLS) * most_of(d, s, "embeddings norm variance");
+    const double variance_most = (1 - ROUNDING) * most_of(d, s, "embeddings norm variance");
     for (size_t row = 0; row < (size_t)i->batch * i->bucket; row++) {
         const float *x = i->embeddings + row * hidden;
         double sum = 0, squares = hidden * (double)d->config.layer_norm_eps, largest = 0;

@@ -42,7 +42,7 @@ static enum status queue_sum(void *context, uint64_t *values, size_t rows, size_
 static uint32_t next_round(const struct schedule *s, uint32_t after, bool first)
 {
     for (uint32_t i = 0; i < s->gates; i++)
-        if (s->gate[i].emits && (first || s->gate[i].round > after))
+        if (schedule_sends(&s->gate[i]) && (first || s->gate[i].round > after))
             return s->gate[i].round;
     return after;
 }
@@ -193,7 +193,7 @@ static enum status prepare_evaluator(struct evaluator *e, struct online *o)
 /* The shares of an answer, as the walk leaves them, are hidden by nothing but g_1 and g_2, which the dealer knows: with them it would
  * see a sum of weights and of the pooler's values, if it were the client, too. So the evaluators cover them once more with a stream
  * that the dealer does not know, of a seed that P1 draws for this inference. It adds nothing to the sum. */
-static enum status agree_on_cover(struct online *o, struct ring_seed *seed)
+static enum status agree_on_seed(struct online *o, struct ring_seed *seed)
 {
     const struct job *job = o->job;
     if (job->service->party == 2)
@@ -202,19 +202,24 @@ static enum status agree_on_cover(struct online *o, struct ring_seed *seed)
     return net_send(job->session, job->service->peer[2], NET_SEED, 0, seed, sizeof *seed);
 }
 
+/* Of the seed that P1 and P2 have for this inference, and P0 has not. */
+static void stream_of(const struct online *o, const struct ring_seed *seed, enum ring_purpose purpose, void *out, size_t bytes)
+{
+    const struct net_session_id id = net_session_id(o->job->session);
+    struct ring_seed key;
+    ring_stream_key(&key, seed, id.bytes, sizeof id.bytes, 0, purpose);
+    ring_stream_bytes(out, bytes, &key, 0);
+    sodium_memzero(&key, sizeof key);
+}
+
 static enum status cover(const struct online *o, const struct ring_seed *seed, uint32_t *shares, size_t count)
 {
-    const struct job *job = o->job;
-    const struct net_session_id id = net_session_id(job->session);
     uint32_t *stream = malloc(count * sizeof *stream);
     if (!stream)
         return status_fail(STATUS_MEMORY, "out of memory");
-    struct ring_seed key;
-    ring_stream_key(&key, seed, id.bytes, sizeof id.bytes, 0, RING_PURPOSE_OUTPUT);
-    ring_stream_bytes(stream, count * sizeof *stream, &key, 0);
+    stream_of(o, seed, RING_PURPOSE_OUTPUT, stream, count * sizeof *stream);
     for (size_t i = 0; i < count; i++)
-        shares[i] += job->service->party == 1 ? stream[i] : -stream[i];
-    sodium_memzero(&key, sizeof key);
+        shares[i] += o->job->service->party == 1 ? stream[i] : -stream[i];
     sodium_memzero(stream, count * sizeof *stream);
     free(stream);
     return STATUS_OK;
@@ -254,7 +259,9 @@ static enum status evaluate(struct online *o, struct evaluator *e)
     if (status == STATUS_OK)
         status = prepare_link(o);
     if (status == STATUS_OK)
-        status = agree_on_cover(o, &seed);
+        status = agree_on_seed(o, &seed);
+    if (status == STATUS_OK)
+        stream_of(o, &seed, RING_PURPOSE_POINT, &e->point, sizeof e->point);
     if (status == STATUS_OK)
         status = inputs_receive(&in, job);
     const double start = clock_seconds();

@@ -274,6 +274,19 @@ static void judge_local(const struct values *v, const struct gate *g)
         }
 }
 
+/* Both walks went on, so everything lies where it may; what does not end a walk is for tests of checks. */
+static void judge_check(const struct values *v, const struct gate *g)
+{
+    const struct check *c = &v->s->check[g->check];
+    for (size_t i = 0; i < c->count; i++) {
+        const int64_t cell = v->value[g->x][i] >> c->shift;
+        bool passes = false;
+        for (uint32_t r = 0; r < c->roots; r++)
+            passes |= c->root[r] == cell || (c->shift > 0 && c->root[r] == cell + 1);
+        ck_must(passes, "%s[%zu] is out of range", name_of(v, g), i);
+    }
+}
+
 /* ---- whole walks ---- */
 
 static struct values gather(const struct three *t, bool fixed, const int64_t *logits)
@@ -289,6 +302,7 @@ static struct values gather(const struct three *t, bool fixed, const int64_t *lo
         v.value[tensor] = malloc(n * sizeof(int64_t));
         for (size_t j = 0; j < n; j++)
             v.value[tensor][j] = s->gate[i].kind == GATE_OUTPUT ? (logits ? logits[j] : 0)
+                                 : s->gate[i].kind == GATE_CHECK ? 0
                                  : fixed                        ? three_fixed_value(t, tensor, j)
                                                                 : three_value(t, tensor, j);
     }
@@ -323,6 +337,8 @@ void reference_check(const struct three *t, enum reference_walk walk, const int6
             inputs++;
         } else if (gate_walks(g->kind)->local) {
             judge_local(&v, g);
+        } else if (g->kind == GATE_CHECK) {
+            judge_check(&v, g);
         } else {
             judge_opening(&v, g);
         }
@@ -371,7 +387,7 @@ void reference_check_clear(const struct three *t)
     for (uint32_t i = 0; i < v.s->gates; i++) {
         const struct gate *g = &v.s->gate[i];
         struct clear_walk walk = {v.s, &folded, calloc(v.s->tensors, sizeof(float *))};
-        if (g->kind != GATE_INPUT && g->kind != GATE_OUTPUT && g->lookup == SCHEDULE_NONE)
+        if (g->kind != GATE_INPUT && g->kind != GATE_OUTPUT && g->kind != GATE_CHECK && g->lookup == SCHEDULE_NONE)
             judge_clear(&v, g, &walk);
         for (uint32_t k = 0; k < v.s->tensors; k++)
             free(walk.value[k]);

@@ -112,12 +112,12 @@ START_TEST(every_gate_moves_what_is_counted_for_it)
             const size_t *kept1 = t->party[1].kept_bytes[i], *kept2 = t->party[2].kept_bytes[i];
             struct cost cost = {0};
             walk_count_gate(&student.schedule, &student.schedule.gate[i], &cost);
-            ck_assert_uint_eq(dealt1[0] + dealt1[1], cost.offline_p1);
-            ck_assert_uint_eq(dealt2[0] + dealt2[1], cost.offline_p2);
-            ck_assert_uint_eq(kept1[0] + kept1[1], cost.store_p1);
-            ck_assert_uint_eq(kept2[0] + kept2[1], cost.store_bytes);
-            /* P1 makes g_1 itself. */
-            ck_assert_uint_eq(dealt1[PART_PRODUCT], 0);
+            ck_assert_uint_eq(dealt1[0] + dealt1[1] + dealt1[2], cost.offline_p1);
+            ck_assert_uint_eq(dealt2[0] + dealt2[1] + dealt2[2], cost.offline_p2);
+            ck_assert_uint_eq(kept1[0] + kept1[1] + kept1[2], cost.store_p1);
+            ck_assert_uint_eq(kept2[0] + kept2[1] + kept2[2], cost.store_bytes);
+            /* P1 makes g_1 itself, and its shares of checks. */
+            ck_assert_uint_eq(dealt1[PART_PRODUCT] + dealt1[PART_CHECK], 0);
         }
     }
 }
@@ -194,12 +194,13 @@ START_TEST(openings_are_eight_bytes_and_indices_two)
     student_compile(&student, 8, 2, TUNE_WAN);
     walk_count(s, &cost);
     for (uint32_t i = 0; i < s->gates; i++)
-        if (s->gate[i].kind != GATE_OUTPUT && !gate_walks(s->gate[i].kind)->local)
+        if (s->gate[i].emits)
             openings += tensor_size(&s->tensor[s->gate[i].out]);
     for (uint32_t i = 0; i < s->lookups; i++)
         indices += s->lookup[i].count;
     ck_assert_uint_eq(cost.openings, openings);
-    ck_assert_uint_eq(cost.online_bytes, 8 * openings + 2 * indices);
+    ck_assert_uint_gt(s->checks, 0);
+    ck_assert_uint_eq(cost.online_bytes, 8 * openings + 2 * indices + 8 * s->checks);
 }
 END_TEST
 

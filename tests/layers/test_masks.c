@@ -156,7 +156,10 @@ START_TEST(every_opening_every_product_and_every_index_has_its_own_stream)
     ck_assert_uint_eq(count_purpose(&dealt, RING_PURPOSE_PRODUCT), products);
     ck_assert_uint_eq(count_purpose(&dealt, RING_PURPOSE_INDEX), 2 * s->lookups);
     ck_assert_uint_eq(count_purpose(&dealt, RING_PURPOSE_ROOT), 2 * s->lookups);
-    ck_assert_uint_eq(dealt.count, 2 * emitting + products + 4 * s->lookups);
+    ck_assert_uint_gt(s->checks, 0);
+    ck_assert_uint_eq(count_purpose(&dealt, RING_PURPOSE_CHECK), s->checks);
+    ck_assert_uint_eq(count_purpose(&dealt, RING_PURPOSE_FACTOR), 2 * s->checks);
+    ck_assert_uint_eq(dealt.count, 2 * emitting + products + 4 * s->lookups + 3 * s->checks);
 }
 END_TEST
 
@@ -195,7 +198,7 @@ START_TEST(the_evaluators_streams_are_the_dealers_and_apart_from_each_other)
     }
     for (size_t i = 0; i < own[1].count; i++)
         ck_assert(!holds(&own[2], &own[1].entry[i]));
-    ck_assert_uint_eq(count_purpose(&own[2], RING_PURPOSE_PRODUCT), 0);
+    ck_assert_uint_eq(count_purpose(&own[2], RING_PURPOSE_PRODUCT) + count_purpose(&own[2], RING_PURPOSE_CHECK), 0);
 }
 END_TEST
 

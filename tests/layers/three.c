@@ -133,10 +133,10 @@ void three_open(struct three *t, const struct schedule *s, const int64_t *const 
     }
 }
 
-static void drop_parts(struct three_part (*part)[2], size_t (*bytes)[2], uint32_t gates)
+static void drop_parts(struct three_part (*part)[PARTS], size_t (*bytes)[PARTS], uint32_t gates)
 {
     for (uint32_t i = 0; i < gates; i++)
-        for (int k = 0; k < 2; k++) {
+        for (int k = 0; k < PARTS; k++) {
             pool_give(part[i][k].data, part[i][k].bytes);
             part[i][k] = (struct three_part){NULL, 0};
             bytes[i][k] = 0;
@@ -239,8 +239,10 @@ static void renew(struct three_party *p, const struct label *label)
 {
     struct evaluator *e = &p->evaluator;
     const struct ring_seed seed = e->seed;
+    const uint64_t point = e->point;
     evaluator_clear(e);
     e->seed = seed;
+    e->point = point;
     e->label = (struct bundle_label){label, sizeof *label};
     ck_ok(evaluator_init(e));
 }
@@ -252,7 +254,7 @@ void three_prepare(struct three *t)
         renew(&t->party[p], &label);
         ck_ok(walk_prepare(&t->party[p].evaluator));
         for (uint32_t i = 0; i < t->schedule.gates; i++)
-            for (int k = 0; k < 2; k++)
+            for (int k = 0; k < PARTS; k++)
                 ck_assert_msg(!t->party[p].dealt[i][k].data, "gate %u: dealt, but not received", i);
     }
 }
@@ -441,11 +443,12 @@ int64_t three_fixed_value(const struct three *t, uint32_t tensor, size_t i)
     return t->fixed.tensor[tensor].m[i];
 }
 
-static uint64_t total(const struct three *t, size_t (*bytes)[2])
+static uint64_t total(const struct three *t, size_t (*bytes)[PARTS])
 {
     uint64_t sum = 0;
     for (uint32_t i = 0; i < t->schedule.gates; i++)
-        sum += bytes[i][0] + bytes[i][1];
+        for (int k = 0; k < PARTS; k++)
+            sum += bytes[i][k];
     return sum;
 }
 

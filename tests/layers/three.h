@@ -60,8 +60,8 @@ struct three_party {
     struct three *three;
     int number; /* 1 or 2 */
     struct evaluator evaluator;
-    struct three_part (*dealt)[2], (*kept)[2];
-    size_t (*dealt_bytes)[2], (*kept_bytes)[2]; /* of the present bundle */
+    struct three_part (*dealt)[PARTS], (*kept)[PARTS];
+    size_t (*dealt_bytes)[PARTS], (*kept_bytes)[PARTS]; /* of the present bundle */
     struct three_queued {
         const void *send;
         void *receive;

@@ -156,6 +156,7 @@ void three_connect(struct three_party *p, struct ring_seed seed)
                                       .party = p->number,
                                       .weight = p->three->share[p->number],
                                       .seed = seed,
+                                      .point = 0x5eed5eed5eed5eed,
                                       .receive = receive,
                                       .keep = keep,
                                       .load = load,

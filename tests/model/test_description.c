@@ -377,11 +377,14 @@ END_TEST
 START_TEST(a_round_that_is_no_message_is_refused_though_each_part_were_one)
 {
     struct schedule s;
-    d.config.hidden = d.config.ffn = 1024;
-    ck_ok(description_compile(&d, 16, 512, TUNE_WAN, &s)); /* q, k and v: 3 x 64 MiB */
+    d.config.hidden = 1024;
+    d.config.heads = 16;
+    d.config.ffn = 64;
+    d.config.positions = 150;
+    ck_ok(description_compile(&d, 150, 64, TUNE_WAN, &s)); /* scores, and weighted values: 175.8 and 75 MiB */
     schedule_clear(&s);
-    ck_assert_int_eq(description_compile(&d, 24, 512, TUNE_WAN, &s), STATUS_RANGE);
-    ck_assert_msg(strstr(status_message(), "opened in a round takes 288.0 MiB"), "%s", status_message());
+    ck_assert_int_eq(description_compile(&d, 150, 70, TUNE_WAN, &s), STATUS_RANGE);
+    ck_assert_msg(strstr(status_message(), "opened in a round takes 274.3 MiB"), "%s", status_message());
 }
 END_TEST
 
