@@ -64,15 +64,12 @@ static bool holds(const struct held *h, const json_t *id)
     return false;
 }
 
-/* The newest model of P1 that those of the three hold, too, whose bits are set; NULL if there is none. */
-static const char *newest_of_all(const struct held h[3], unsigned parties)
+/* The newest model of P1 that the others hold, too; NULL if there is none. */
+static const char *newest_of_all(const struct held h[3])
 {
     for (size_t i = json_array_size(held_ids(&h[1])); i-- > 0;) {
         const json_t *id = json_array_get(held_ids(&h[1]), i);
-        bool all = true;
-        for (int party = 0; party < 3; party++)
-            all &= !(parties & 1u << party) || holds(&h[party], id);
-        if (all)
+        if (holds(&h[0], id) && holds(&h[2], id))
             return json_string_value(id);
     }
     return NULL;
@@ -139,32 +136,21 @@ static void clear_all(struct held h[3])
         clear(&h[party]);
 }
 
-/* P0 may be away: no request will be served then, but a description does not need it. Takes its bit from parties. */
-static enum status answer_of_p0(struct client *c, struct held *h, unsigned *parties)
-{
-    net_session_timeout(h->session, c->timeout_ms);
-    const enum status status = answer(c, 0, h);
-    if (status == STATUS_OK || status == STATUS_INPUT)
-        return status;
-    clear(h);
-    *parties &= ~1u;
-    return STATUS_OK;
-}
-
 static enum status describe_once(struct client *c, const char *model, struct description *out,
                                  unsigned char id[MODEL_ID_BYTES])
 {
     struct held h[3] = {{0}};
-    unsigned parties = 7;
     memset(out, 0, sizeof *out);
     enum status status = ask_all(c, model, h);
     if (status == STATUS_OK)
         status = answer(c, 1, &h[1]);
     if (status == STATUS_OK)
         status = answer(c, 2, &h[2]);
-    if (status == STATUS_OK)
-        status = answer_of_p0(c, &h[0], &parties);
-    const char *hex = status == STATUS_OK ? newest_of_all(h, parties) : NULL;
+    if (status == STATUS_OK) {
+        status = answer(c, 0, &h[0]);
+        status = status == STATUS_INPUT ? STATUS_OK : status; /* it holds none of them: told with what the others hold */
+    }
+    const char *hex = status == STATUS_OK ? newest_of_all(h) : NULL;
     if (status == STATUS_OK)
         status = hex ? describe(c, 1, &h[1], hex, out, id) : none_at_all(c, h, model);
     clear_all(h);
@@ -207,7 +193,7 @@ enum status client_describe_for(struct client *c, const char *folder, const char
 static enum status choose(struct client *c, struct held h[3], struct description *out,
                           unsigned char id[MODEL_ID_BYTES])
 {
-    const char *hex = newest_of_all(h, 7);
+    const char *hex = newest_of_all(h);
     int party = 1;
     for (int i = 0; !hex && i < 3; i++) {
         party = (i + 1) % 3;
