@@ -433,7 +433,7 @@ int64_t three_value(const struct three *t, uint32_t tensor, size_t i)
     const struct share *one = &t->party[1].evaluator.tensor[tensor],
                        *two = &t->party[2].evaluator.tensor[tensor];
     ck_must(one->m[i] == two->m[i], "%s: the evaluators hold different m", t->schedule.tensor[tensor].name);
-    return one->m[i] - one->l[i] - two->l[i];
+    return (int64_t)((uint64_t)one->m[i] - (uint64_t)one->l[i] - (uint64_t)two->l[i]);
 }
 
 int64_t three_fixed_value(const struct three *t, uint32_t tensor, size_t i)

@@ -161,7 +161,7 @@ START_TEST(a_client_does_not_send_a_text_far_from_those_of_calibration)
     float *given = malloc(n * sizeof *given);
     memcpy(given, q.embeddings, n * sizeof *given);
     /* A value by itself; many that are in range each, and not their squares' sum; one that is no number. */
-    q.embeddings[n - 1] *= 1000;
+    q.embeddings[n - 1] = 1000 * (float)description.range[0].largest;
     ck_assert_int_eq(client_infer(owner, &description, &i), STATUS_RANGE);
     ck_assert_ptr_nonnull(strstr(status_message(), "not sent"));
     for (uint32_t c = 0; c < model.config.hidden; c++)
