@@ -11,6 +11,12 @@ int embedding_mask_power(uint32_t bucket, uint32_t length)
     return k;
 }
 
+/* A sequence's masks add up to the bucket at most, since 2^k length does: if so, they are below 2^this, and pass. */
+static int mask_bits(uint32_t bucket)
+{
+    return scale_most(scale_exponent(bucket / CHECK_BELOW_PART), CHECK_BELOW_BITS);
+}
+
 struct embedding layer_embedding(struct schedule *s, const struct shape *shape)
 {
     const uint32_t rows = shape->batch * shape->bucket;
@@ -21,7 +27,8 @@ struct embedding layer_embedding(struct schedule *s, const struct shape *shape)
     out.mu = gate_input(s, rows, 1, 0, "attention mask");
     /* What a client shares is checked, since it may share anything (doc/security.md). */
     gate_check_signed(s, x, scale_bits(largest, frac), "embeddings check");
-    gate_check_powers(s, out.mu, embedding_mask_power(shape->bucket, 1), "attention mask check");
+    gate_check_powers(s, out.mu, embedding_mask_power(shape->bucket, 2), "embeddings mask check");
+    gate_check_sums(s, out.mu, shape->bucket, mask_bits(shape->bucket), "embeddings mask sum check");
     out.n = layer_norm(s, x, shape->epsilon, "embeddings norm");
     return out;
 }

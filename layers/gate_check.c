@@ -29,16 +29,25 @@ static void stream_elements(uint64_t *out, size_t n, const struct ring_seed *see
 /* ---- P0 ---- */
 
 /* coefficient [roots + 1] of rho (M - R - a_1) ... (M - R - a_d). */
-static void expand(uint64_t *coefficient, const struct check *c, uint64_t rho, int64_t r)
+static void expand(uint64_t *coefficient, const struct check *c, uint64_t rho, uint64_t r)
 {
     coefficient[0] = rho;
     for (uint32_t d = 0; d < c->roots; d++) {
-        const uint64_t minus = ring_prime_subtract(0, ring_prime_integer(r + c->root[d]));
+        const uint64_t minus = ring_prime_subtract(0, ring_prime_add(r, ring_prime_integer(c->root[d])));
         coefficient[d + 1] = coefficient[d];
         for (uint32_t e = d; e > 0; e--)
             coefficient[e] = ring_prime_multiply_add(coefficient[e], minus, coefficient[e - 1]);
         coefficient[0] = ring_prime_multiply_add(coefficient[0], minus, 0);
     }
+}
+
+/* R of sum i. */
+static uint64_t shifted_masks(const struct check *c, const struct masks *x, size_t i)
+{
+    ring_i128 sum = 0;
+    for (size_t k = i * c->together; k < (i + 1) * c->together; k++)
+        sum += masks_sum(x, k);
+    return ring_prime_wide(sum >> c->shift);
 }
 
 /* shares [roots][count]: from P1's to P2's. rho1, rho2 [count]. */
@@ -47,7 +56,7 @@ static void other_shares(uint64_t *shares, const struct check *c, const struct m
 {
     uint64_t coefficient[CHECK_ROOTS_MAX + 1];
     for (size_t i = 0; i < c->count; i++) {
-        expand(coefficient, c, ring_prime_add(rho1[i], rho2[i]), masks_sum(x, i) >> c->shift);
+        expand(coefficient, c, ring_prime_add(rho1[i], rho2[i]), shifted_masks(c, x, i));
         for (uint32_t e = 0; e < c->roots; e++) {
             uint64_t *share = &shares[(size_t)e * c->count + i];
             *share = ring_prime_subtract(coefficient[e], *share);
@@ -112,6 +121,15 @@ enum status check_warm(struct evaluator *e, uint32_t number)
     return STATUS_OK;
 }
 
+/* M of sum i. */
+static uint64_t shifted(const struct check *c, const int64_t *m, size_t i)
+{
+    ring_i128 sum = 0;
+    for (size_t k = i * c->together; k < (i + 1) * c->together; k++)
+        sum += m[k];
+    return ring_prime_wide(sum >> c->shift);
+}
+
 uint64_t check_share(const struct evaluator *e, const struct gate *g)
 {
     const struct check *c = &e->schedule->check[g->check];
@@ -119,7 +137,7 @@ uint64_t check_share(const struct evaluator *e, const struct gate *g)
     const uint64_t *share = e->check[g->check];
     uint64_t u = 0;
     for (size_t i = 0; i < c->count; i++) {
-        const uint64_t at = ring_prime_integer(m[i] >> c->shift);
+        const uint64_t at = shifted(c, m, i);
         uint64_t sum = share[(size_t)c->roots * c->count + i];
         for (uint32_t k = c->roots; k-- > 0;)
             sum = ring_prime_multiply_add(sum, at, ring_prime_word(share[(size_t)k * c->count + i]));

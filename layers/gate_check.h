@@ -2,7 +2,7 @@
  *
  * shape    x [n], opened in the round before; d roots a_1 < ... < a_d, integers; a shift k
  * passes   for each element, c = (m >> k) - ((l1 + l2) >> k) is one of the roots. c is floor(x / 2^k) or one more, which of the
- *          two depends on the masks; it is x itself if k = 0
+ *          two depends on the masks; it is x itself if k = 0. Sums of elements are judged alike, as x = m - l1 - l2 is linear
  * formula  K_e: coefficients of rho (M - R - a_1) ... (M - R - a_d) as a polynomial in M = m >> k, where R = (l1 + l2) >> k and
  *          rho, fresh for each element, are P0's. Evaluators hold K_e = K_e1 + K_e2 modulo p = 2^64 - 59 (ring/prime.h) and form
  *
@@ -12,7 +12,7 @@
  *          evaluators, so 0 once in p; and 0 for at most n of p chi, which P0 lacks.
  * dealt    K_e2, e < d, to P2: 8 d bytes an element. P1 makes K_e1, and each its own part of rho = K_d, from streams
  * opens    u_1 + u_2, in the round after that of x: eight bytes. 0, or random. Nothing that depends on x but y0 of a table, which
- *          is as large as its entries, or a client's own first row sums, is opened before it is known
+ *          is as large as its entries, or sums of squares of a client's own inputs, is opened before it is known
  * source   DESIGN section 5, "inputs are checked"; a product with a random factor that is zero where it should be is the usual
  *          test of zero in MACs and sketches (Boneh and others, 2019) */
 #ifndef TREFOIL_LAYERS_GATE_CHECK_H

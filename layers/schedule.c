@@ -347,7 +347,7 @@ uint32_t gate_table(struct schedule *s, uint32_t lookup, uint32_t table, uint32_
 }
 
 /* What is checked is a name for what is told of it; nothing reads it. */
-static struct check *check_gate(struct schedule *s, uint32_t x, int shift, const char *name)
+static struct check *check_gate(struct schedule *s, uint32_t x, uint32_t together, int shift, const char *name)
 {
     if (!schedule_calibrated(s))
         return NULL;
@@ -362,7 +362,8 @@ static struct check *check_gate(struct schedule *s, uint32_t x, int shift, const
     s->tensor[g->out].ready = g->round + 1;
     g->check = s->checks - 1;
     s->derived = derived;
-    c->count = (uint32_t)tensor_size(&s->tensor[x]);
+    c->count = (uint32_t)(tensor_size(&s->tensor[x]) / together);
+    c->together = together;
     c->shift = shift;
     return c;
 }
@@ -375,21 +376,26 @@ static void add_roots(struct check *c, int64_t first, int64_t last)
 
 void gate_check_signed(struct schedule *s, uint32_t x, int bits, const char *name)
 {
-    struct check *c = check_gate(s, x, bits, name);
+    struct check *c = check_gate(s, x, 1, bits, name);
     if (c)
         add_roots(c, -1, 1);
 }
 
 void gate_check_below(struct schedule *s, uint32_t x, int bits, const char *name)
 {
-    struct check *c = check_gate(s, x, bits - CHECK_BELOW_BITS, name);
+    gate_check_sums(s, x, 1, bits, name);
+}
+
+void gate_check_sums(struct schedule *s, uint32_t x, uint32_t together, int bits, const char *name)
+{
+    struct check *c = check_gate(s, x, together, bits - CHECK_BELOW_BITS, name);
     if (c)
         add_roots(c, 0, ((int64_t)1 << CHECK_BELOW_BITS) - 1);
 }
 
 void gate_check_powers(struct schedule *s, uint32_t x, int most, const char *name)
 {
-    struct check *c = check_gate(s, x, 0, name);
+    struct check *c = check_gate(s, x, 1, 0, name);
     if (c)
         add_roots(c, 0, 0);
     for (int k = 0; c && k <= most && c->roots < CHECK_ROOTS_MAX; k++)
@@ -446,10 +452,10 @@ void gate_wait(struct schedule *s, uint32_t tensor)
 {
     struct gate *g = maker(s, tensor);
     uint32_t passed = 0;
-    for (uint32_t i = 0; i < s->gates; i++)
+    for (uint32_t i = 0; s->failed == STATUS_OK && i < s->gates; i++)
         if (s->gate[i].kind == GATE_CHECK)
             passed = s->tensor[s->gate[i].out].ready;
-    if (!g || g->round >= passed)
+    if (s->failed != STATUS_OK || !g || g->round >= passed)
         return;
     g->round = passed;
     s->tensor[tensor].ready = passed + 1;

@@ -109,10 +109,11 @@ struct lookup {
     int table_frac[2];
 };
 
-/* Where an opened x [count] may lie: floor(x / 2^shift), or one more, is one of the roots (layers/gate_check.h). */
+/* Where sums of so many consecutive elements of an opened x may lie, one element if together is 1: floor(sum / 2^shift), or one
+ * more, is one of the roots (layers/gate_check.h). */
 #define CHECK_ROOTS_MAX 34
 struct check {
-    uint32_t count, roots;
+    uint32_t count, together, roots; /* count sums */
     int shift;
     int64_t root[CHECK_ROOTS_MAX];
 };
@@ -262,10 +263,12 @@ uint32_t gate_output(struct schedule *schedule, uint32_t x, uint32_t cols, int f
  * uncalibrated schedule, which has no scales.
  *   signed: |x| < 2^bits passes, |x| >= 2^(bits + 1) does not
  *   below:  0 <= x < 15/16 2^bits passes, x >= 2^bits and x < -2^(bits - 4) do not; bits >= CHECK_BELOW_BITS
- *   powers: 0, 1, 2, 4, ... 2^most pass, and nothing else */
+ *   powers: 0, 1, 2, 4, ... 2^most pass, and nothing else
+ *   sums:   of so many consecutive elements, which are checked by themselves beside it: as below */
 void gate_check_signed(struct schedule *schedule, uint32_t x, int bits, const char *name);
 void gate_check_below(struct schedule *schedule, uint32_t x, int bits, const char *name);
 void gate_check_powers(struct schedule *schedule, uint32_t x, int most, const char *name);
+void gate_check_sums(struct schedule *schedule, uint32_t x, uint32_t together, int bits, const char *name);
 /* Opens tensor, which nothing reads yet, only when the last check emitted so far has passed. */
 void gate_wait(struct schedule *schedule, uint32_t tensor);
 /* gate_check_below: 2^this roots, and the part of 2^bits that passes for certain. */

@@ -121,7 +121,7 @@ static bool check_fits(const struct schedule *s, const struct gate *g)
     if (g->check >= s->checks || g->x >= s->tensors || s->tensor[g->x].local || !tensor_is(s, g->out, 1, 1))
         return false;
     const struct check *c = &s->check[g->check];
-    return c->count == tensor_size(&s->tensor[g->x]) && c->roots > 0 && c->roots <= CHECK_ROOTS_MAX &&
+    return (uint64_t)c->count * c->together == tensor_size(&s->tensor[g->x]) && c->roots > 0 && c->roots <= CHECK_ROOTS_MAX &&
            c->shift >= 0 && c->shift <= RING_MASK_BITS;
 }
 
@@ -321,7 +321,7 @@ static void hash_schedule(struct schedule *s)
     }
     for (uint32_t i = 0; i < s->checks; i++) {
         const struct check *c = &s->check[i];
-        const int64_t f[] = {c->count, c->roots, c->shift};
+        const int64_t f[] = {c->count, c->together, c->roots, c->shift};
         hash_fields(&state, f, sizeof f / sizeof *f);
         hash_fields(&state, c->root, c->roots);
     }

@@ -11,6 +11,7 @@
 #include "layers/wide_array.h"
 #include "ring/parameters.h"
 #include "ring/pool.h"
+#include "ring/prime.h"
 
 /* u_i of a range check, this party's and the peer's. */
 struct check_sum {
@@ -367,7 +368,7 @@ enum status walk_online(struct evaluator *e, const struct ring_wide *input, uint
     if (!e->clear && !e->warm)
         return status_fail(STATUS_STATE, "a bundle can be spent once, and only after it was warmed");
     e->warm = false;
-    if (!e->clear && e->schedule->checks && !e->point)
+    if (!e->clear && e->schedule->checks && !ring_prime_word(e->point))
         return status_fail(STATUS_STATE, "the evaluators have not agreed where to evaluate range checks");
     o.received_index = calloc(e->schedule->gates + 1, sizeof *o.received_index);
     o.sum = calloc(e->schedule->checks + 1, sizeof *o.sum);

@@ -132,9 +132,9 @@ static enum status print_table(const struct schedule *schedule, const struct cos
         struct row *row =
             row_of(rows, &count, gate->kind == GATE_INPUT ? "input" : schedule->tensor[gate->out].name);
         walk_count_gate(schedule, gate, &row->cost);
-        if (gate->emits && gate->round < row->first)
+        if (schedule_sends(gate) && gate->round < row->first)
             row->first = gate->round;
-        if (gate->emits && gate->round > row->last)
+        if (schedule_sends(gate) && gate->round > row->last)
             row->last = gate->round;
     }
     printf("%-14s %9s %10s %10s %10s %10s %10s\n", "", "rounds", "openings", "products", "online", "offline",

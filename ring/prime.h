@@ -32,6 +32,12 @@ static inline uint64_t ring_prime_fold(ring_u128 x)
     return ring_prime_word((uint64_t)x + RING_PRIME_GAP * (uint64_t)(x >> 64));
 }
 
+/* |x| < 2^94 - 2^36 */
+static inline uint64_t ring_prime_wide(ring_i128 x)
+{
+    return ring_prime_fold((ring_u128)(x + ((ring_i128)RING_PRIME << 30)));
+}
+
 static inline uint64_t ring_prime_add(uint64_t a, uint64_t b)
 {
     return ring_prime_fold((ring_u128)a + b);

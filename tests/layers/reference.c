@@ -279,8 +279,11 @@ static void judge_check(const struct values *v, const struct gate *g)
 {
     const struct check *c = &v->s->check[g->check];
     for (size_t i = 0; i < c->count; i++) {
-        const int64_t cell = v->value[g->x][i] >> c->shift;
+        int64_t cell = 0;
         bool passes = false;
+        for (size_t k = 0; k < c->together; k++)
+            cell += v->value[g->x][i * c->together + k];
+        cell >>= c->shift;
         for (uint32_t r = 0; r < c->roots; r++)
             passes |= c->root[r] == cell || (c->shift > 0 && c->root[r] == cell + 1);
         ck_must(passes, "%s[%zu] is out of range", name_of(v, g), i);

@@ -97,6 +97,38 @@ START_TEST(a_check_of_powers_lets_nothing_else_pass)
 }
 END_TEST
 
+/* Sums of two: each is in range where the elements are any. */
+START_TEST(a_check_of_sums_judges_their_sums)
+{
+    trial_start(&t, SIZE, 1);
+    const uint32_t in = trial_input(&t, SIZE, 1, 0, 0);
+    gate_check_sums(&t.schedule, in, 2, BITS, "check");
+    trial_finish(&t);
+    ck_assert_uint_eq(t.schedule.check[0].count, SIZE / 2);
+    static const struct {
+        int64_t one, two;
+        bool passes;
+    } pairs[] = {{1, 2, true},
+                 {one << 40, 5 - (one << 40), true},
+                 {one << 13, (one << 13) - 2000, true},
+                 {one << 13, one << 13, false},
+                 {one << 40, 5, false},
+                 {-(one << 12), 0, false},
+                 {one << 61, one << 61, false},
+                 {-(one << 61), -(one << 61), false}};
+    for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++)
+        for (uint32_t at = 0; at < SIZE; at += 2) {
+            memset(t.input[0], 0, SIZE * sizeof *t.input[0]);
+            t.input[0][at] = pairs[i].one;
+            t.input[0][at + 1] = pairs[i].two;
+            three_offline(&t.three);
+            const enum status status = three_online_hostile(&t.three, (const int64_t *const *)t.input, -1);
+            ck_assert_msg((status == STATUS_OK) == pairs[i].passes, "pair %zu", i);
+        }
+    trial_end(&t);
+}
+END_TEST
+
 /* What is opened is zero, or tells nothing: another number each time, for the same value. */
 START_TEST(what_does_not_pass_opens_a_random_number)
 {
@@ -218,12 +250,18 @@ static void stop_student(void)
     model_clear(&model);
 }
 
+static uint64_t most(uint64_t largest, int64_t value)
+{
+    const uint64_t size = value < 0 ? -(uint64_t)value : (uint64_t)value;
+    return size > largest ? size : largest;
+}
+
 /* The bits of the largest value that was opened; rounds: how many exchanges were run. */
 static int opened_bits(uint32_t *rounds, enum status *status)
 {
     struct three *three = &student.three;
     const int64_t *const input[2] = {x, mu};
-    int64_t largest = 0;
+    uint64_t largest = 0;
     int bits = 0;
     three_offline(three);
     *status = three_online_hostile(three, input, -1);
@@ -233,8 +271,7 @@ static int opened_bits(uint32_t *rounds, enum status *status)
         const struct gate *g = &student.schedule.gate[i];
         for (size_t k = 0;
              g->emits && g->round < *rounds && k < tensor_size(&student.schedule.tensor[g->out]); k++)
-            largest = llabs(three_value(three, g->out, k)) > largest ? llabs(three_value(three, g->out, k))
-                                                                     : largest;
+            largest = most(largest, three_value(three, g->out, k));
     }
     while (largest >> bits)
         bits++;
@@ -289,9 +326,12 @@ END_TEST
 START_TEST(an_attention_mask_that_is_none_ends_before_it_weighs_anything)
 {
     static const int64_t wrong[] = {-1, 3, 7, 2 * BUCKET, 1 << 20, INT64_C(1) << 45, -(INT64_C(1) << 61)};
-    for (size_t k = 0; k < sizeof wrong / sizeof *wrong; k++) {
+    for (size_t k = 0; k <= sizeof wrong / sizeof *wrong; k++) {
         memcpy(mu, student.input[1], sizeof mu);
-        mu[k % BUCKET] = wrong[k];
+        if (k < sizeof wrong / sizeof *wrong)
+            mu[k % BUCKET] = wrong[k];
+        for (size_t i = 0; k == sizeof wrong / sizeof *wrong && i < BUCKET; i++)
+            mu[i] = 4; /* a mask each, and not all together */
         uint32_t rounds;
         enum status status;
         opened_bits(&rounds, &status);
@@ -326,9 +366,10 @@ START_TEST(nothing_is_multiplied_with_an_inverse_before_its_check_is_known)
             for (int k = 1; k < 3; k++)
                 ck_assert_msg(round_of(all[i][k]) > round_of(all[i][0]), "%s", all[i][k]);
         ck_assert_uint_eq(round_of("embeddings check"), 1);
-        ck_assert_uint_eq(round_of("attention mask check"), 1);
+        ck_assert_uint_eq(round_of("embeddings mask check"), 1);
+        ck_assert_uint_eq(round_of("embeddings mask sum check"), 1);
         ck_assert_uint_gt(round_of("layer 1 query"), 2);
-        ck_assert_uint_eq(student.schedule.checks, 2 + 1 + 2 * 3);
+        ck_assert_uint_eq(student.schedule.checks, 3 + 1 + 2 * 3);
     }
 }
 END_TEST
@@ -341,6 +382,7 @@ int main(void)
     tcase_add_test(tests, a_signed_check_lets_pass_what_is_below_its_bound);
     tcase_add_test(tests, a_check_of_a_table_lets_pass_what_the_table_holds);
     tcase_add_test(tests, a_check_of_powers_lets_nothing_else_pass);
+    tcase_add_test(tests, a_check_of_sums_judges_their_sums);
     tcase_add_test(tests, what_does_not_pass_opens_a_random_number);
     tcase_add_test(tests, elements_are_weighted_by_what_the_dealer_does_not_know);
     tcase_add_test(tests, an_evaluator_without_a_point_does_not_walk);

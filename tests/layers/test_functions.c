@@ -151,6 +151,36 @@ START_TEST(a_range_too_wide_for_fine_cells_is_inverted_with_coarse_ones)
 }
 END_TEST
 
+/* The index of a value in the last cell may be one too large, which is cell 0: what is read there is no large inverse. The check, which lets
+ * some of these pass, ends the walk when that entry has been opened. */
+START_TEST(a_value_at_the_end_of_a_table_is_not_taken_for_a_small_one)
+{
+    for (int kind = 0; kind < 3; kind++) {
+        struct inverse_trial w;
+        uint32_t y0 = 0, at_zero = 0;
+        inverse_start(&w, kind == 1 ? FUNCTION_INVERSE_ROOT : FUNCTION_INVERSE, kind == 2 ? TUNE_LAN : TUNE_WAN, 8, 500);
+        const struct schedule *s = &w.t.schedule;
+        const struct lookup *l = &s->lookup[0];
+        const int64_t last = l->table[0][((size_t)1 << l->bits) - 1];
+        while (strcmp(s->tensor[y0].name, "inverse y0") != 0)
+            y0++;
+        for (int i = 0; i < VALUES; i++) { /* the last half of the last cell */
+            const double end = ldexp(1.0, l->bits + l->shift - gate_bits_in(s, w.v)), cell = ldexp(end, -l->bits);
+            w.t.input[0][i] = (int64_t)floor(ldexp(end - cell * (1 + i) / (2 * VALUES), w.plan.v_frac));
+        }
+        three_offline(&w.t.three);
+        three_online_hostile(&w.t.three, (const int64_t *const *)w.t.input, -1);
+        for (int i = 0; i < VALUES; i++) {
+            const int64_t y = three_value(&w.t.three, y0, (size_t)i);
+            at_zero += y == l->table[0][0];
+            ck_assert_msg(llabs(y - last) <= last / 8 + 2, "%d: %lld beside %lld", kind, (long long)y, (long long)last);
+        }
+        ck_assert_uint_gt(at_zero, 0);
+        trial_end(&w.t);
+    }
+}
+END_TEST
+
 /* ---- tanh ---- */
 
 START_TEST(tanh_is_exact_over_four_times_the_calibrated_range)
@@ -480,6 +510,7 @@ int main(void)
     tcase_add_test(tests, an_inverse_root_is_exact_to_twelve_bits_over_the_calibrated_range);
     tcase_add_test(tests, a_range_too_wide_for_fine_cells_is_inverted_with_coarse_ones);
     tcase_add_test(tests, values_a_little_below_the_calibrated_range_are_inverted_too);
+    tcase_add_test(tests, a_value_at_the_end_of_a_table_is_not_taken_for_a_small_one);
     tcase_add_test(tests, tanh_is_exact_over_four_times_the_calibrated_range);
     tcase_add_test(tests, layer_norm_equals_its_definition);
     tcase_add_test(tests, a_model_equals_its_definition_in_every_walk);

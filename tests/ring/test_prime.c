@@ -59,6 +59,10 @@ START_TEST(what_is_computed_is_what_division_says)
         const int64_t x = (int64_t)edges[i];
         ck_assert_uint_eq(ring_prime_integer(x), (uint64_t)(((ring_i128)x + (ring_i128)p) % (ring_i128)p));
     }
+    for (size_t i = 0; i < EDGES + 1000; i++) {
+        const ring_i128 x = (ring_i128)(int64_t)pick(i) * (1 << 30) + (int64_t)word() % 1000;
+        ck_assert_uint_eq(ring_prime_wide(x), (uint64_t)((x % (ring_i128)p + (ring_i128)p) % (ring_i128)p));
+    }
     for (ring_u128 x = 0; x < 200; x++) /* around every multiple that folding meets */
         for (uint64_t high = 0; high < 200; high++) {
             const ring_u128 at = (ring_u128)(high * 0x0147ae147ae147ae) * p + x - 100;
