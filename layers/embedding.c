@@ -11,7 +11,7 @@ int embedding_mask_power(uint32_t bucket, uint32_t length)
     return k;
 }
 
-/* A sequence's masks add up to the bucket at most, since 2^k length does: if so, they are below 2^this, and pass. */
+/* A sequence's masks add up to the bucket at most, since 2^k length does: at most 15/16 2^this, and so they pass. */
 static int mask_bits(uint32_t bucket)
 {
     return scale_most(scale_exponent(bucket / CHECK_BELOW_PART), CHECK_BELOW_BITS);

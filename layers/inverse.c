@@ -56,13 +56,13 @@ void inverse_plan(struct inverse *p, int v_frac_most, int y_frac_most)
 }
 
 /* T[i] = f(the middle of the cell), saturating below low. A value in the last cell may be read one cell further, which is cell 0: it holds what the
- * end of the table would, as no value in range lies there. */
+ * end of the table would. Values that small, less than an eighth of the least one seen, get too small an inverse. */
 static int64_t *fill(const struct inverse *p, int bits, double cell, int table, int frac)
 {
     int64_t *t = malloc(((size_t)1 << bits) * sizeof *t);
     const double low = p->v.smallest / LOWER_MARGIN;
     for (size_t i = 0; t && i < (size_t)1 << bits; i++) {
-        const double v = i ? fmax((double)i * cell, low) : ldexp(cell, bits);
+        const double v = fmax(i ? (double)i * cell : ldexp(cell, bits), low);
         const double y = is_root(p) && table == 0 ? sqrt(p->parameter / v) : 1.0 / v;
         t[i] = (int64_t)llround(ldexp(y, frac));
     }

@@ -264,7 +264,8 @@ uint32_t gate_output(struct schedule *schedule, uint32_t x, uint32_t cols, int f
  *   signed: |x| < 2^bits passes, |x| >= 2^(bits + 1) does not
  *   below:  0 <= x < 15/16 2^bits passes, x >= 2^bits and x < -2^(bits - 4) do not; bits >= CHECK_BELOW_BITS
  *   powers: 0, 1, 2, 4, ... 2^most pass, and nothing else
- *   sums:   of so many consecutive elements, which are checked by themselves beside it: as below */
+ *   sums:   of so many consecutive elements: as below, and just 15/16 2^bits passes where its low bits are zero. Beside powers of x only:
+ *           sums may be off by a multiple of p where elements are any */
 void gate_check_signed(struct schedule *schedule, uint32_t x, int bits, const char *name);
 void gate_check_below(struct schedule *schedule, uint32_t x, int bits, const char *name);
 void gate_check_powers(struct schedule *schedule, uint32_t x, int most, const char *name);

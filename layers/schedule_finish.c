@@ -115,14 +115,26 @@ static bool multiply_fits(const struct schedule *s, const struct gate *g)
            tensor_is(s, g->y, (uint64_t)h->sequences * h->heads * h->queries, 1);
 }
 
-/* Masks of opened values: their sum fits 62 bits and sign, and with m in [-2^62, 2^62) nothing that passes is off by a multiple of p. */
+/* Whether every element of x is judged by itself, exactly, and no later than g. */
+static bool elements_checked(const struct schedule *s, const struct gate *g)
+{
+    bool found = false;
+    for (uint32_t i = 0; i < s->gates; i++)
+        found |= s->gate[i].kind == GATE_CHECK && s->gate[i].x == g->x && s->gate[i].round <= g->round &&
+                 s->gate[i].check < s->checks && s->check[s->gate[i].check].together == 1 &&
+                 s->check[s->gate[i].check].shift == 0;
+    return found;
+}
+
+/* Masks of opened values: their sum fits 62 bits and sign, and with m in [-2^62, 2^62) no element that passes is off by a multiple of p.
+ * Sums could be, but for elements that pass. */
 static bool check_fits(const struct schedule *s, const struct gate *g)
 {
     if (g->check >= s->checks || g->x >= s->tensors || s->tensor[g->x].local || !tensor_is(s, g->out, 1, 1))
         return false;
     const struct check *c = &s->check[g->check];
     return (uint64_t)c->count * c->together == tensor_size(&s->tensor[g->x]) && c->roots > 0 && c->roots <= CHECK_ROOTS_MAX &&
-           c->shift >= 0 && c->shift <= RING_MASK_BITS;
+           c->shift >= 0 && c->shift <= RING_MASK_BITS && (c->together == 1 || elements_checked(s, g));
 }
 
 static bool shapes_fit(const struct schedule *s, const struct gate *g)

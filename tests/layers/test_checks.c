@@ -97,25 +97,29 @@ START_TEST(a_check_of_powers_lets_nothing_else_pass)
 }
 END_TEST
 
-/* Sums of two: each is in range where the elements are any. */
+/* Of two elements, each of which may be what it is. */
 START_TEST(a_check_of_sums_judges_their_sums)
 {
     trial_start(&t, SIZE, 1);
     const uint32_t in = trial_input(&t, SIZE, 1, 0, 0);
-    gate_check_sums(&t.schedule, in, 2, BITS, "check");
+    gate_check_powers(&t.schedule, in, MOST, "check");
+    gate_check_sums(&t.schedule, in, 2, 5, "sum check");
     trial_finish(&t);
-    ck_assert_uint_eq(t.schedule.check[0].count, SIZE / 2);
+    ck_assert_uint_eq(t.schedule.check[1].count, SIZE / 2);
     static const struct {
         int64_t one, two;
         bool passes;
     } pairs[] = {{1, 2, true},
-                 {one << 40, 5 - (one << 40), true},
-                 {one << 13, (one << 13) - 2000, true},
-                 {one << 13, one << 13, false},
-                 {one << 40, 5, false},
-                 {-(one << 12), 0, false},
-                 {one << 61, one << 61, false},
-                 {-(one << 61), -(one << 61), false}};
+                 {16, 8, true},
+                 {8, 16, true},
+                 {0, 16, true},
+                 {16, 16, false},
+                 {32, 0, false},
+                 {2, 32, false},
+                 {32, 32, false},
+                 {24, 0, false},
+                 {40, -16, false},
+                 {one << 61, 8 - (one << 61), false}};
     for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++)
         for (uint32_t at = 0; at < SIZE; at += 2) {
             memset(t.input[0], 0, SIZE * sizeof *t.input[0]);
@@ -126,6 +130,26 @@ START_TEST(a_check_of_sums_judges_their_sums)
             ck_assert_msg((status == STATUS_OK) == pairs[i].passes, "pair %zu", i);
         }
     trial_end(&t);
+}
+END_TEST
+
+/* Alone they could be off by a multiple of p. */
+START_TEST(a_check_of_sums_alone_is_refused)
+{
+    for (int beside = 0; beside < 3; beside++) {
+        trial_start(&t, SIZE, 1);
+        const uint32_t in = gate_input(&t.schedule, SIZE, 1, 0, "in"),
+                       other = gate_input(&t.schedule, SIZE, 1, 0, "other");
+        if (beside == 1)
+            gate_check_signed(&t.schedule, in, BITS, "check");
+        if (beside == 2)
+            gate_check_powers(&t.schedule, other, MOST, "check");
+        gate_check_sums(&t.schedule, in, 2, BITS, "sum check");
+        t.schedule.ranges = t.schedule.ranged;
+        ck_assert_int_eq(schedule_finish(&t.schedule), STATUS_RANGE);
+        ck_assert_ptr_nonnull(strstr(status_message(), "sum check does not fit"));
+        schedule_clear(&t.schedule);
+    }
 }
 END_TEST
 
@@ -383,6 +407,7 @@ int main(void)
     tcase_add_test(tests, a_check_of_a_table_lets_pass_what_the_table_holds);
     tcase_add_test(tests, a_check_of_powers_lets_nothing_else_pass);
     tcase_add_test(tests, a_check_of_sums_judges_their_sums);
+    tcase_add_test(tests, a_check_of_sums_alone_is_refused);
     tcase_add_test(tests, what_does_not_pass_opens_a_random_number);
     tcase_add_test(tests, elements_are_weighted_by_what_the_dealer_does_not_know);
     tcase_add_test(tests, an_evaluator_without_a_point_does_not_walk);
