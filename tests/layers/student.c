@@ -6,6 +6,7 @@
 
 #include "layers/embedding.h"
 #include "layers/pooler.h"
+#include "model/random_model.h"
 
 void student_random_text(const struct model *model, uint32_t *id, uint32_t length)
 {
@@ -20,6 +21,30 @@ void student_calibrate(struct student *s, const struct model *model, const struc
     s->model = model;
     ck_ok(model_fold(model, &s->folded));
     ck_ok(model_calibrate(model, &s->folded, samples, count, NULL, NULL, &s->description));
+}
+
+enum { SAMPLES = 16, LONGEST = 160 };
+
+void student_random(struct student *s, struct model *model, const struct model_config *shape)
+{
+    static uint32_t id[SAMPLES][LONGEST];
+    struct sample sample[SAMPLES];
+    struct model_config c = *shape;
+    c.types = 1;
+    c.labels = 2;
+    c.layer_norm_eps = 1e-12f;
+    c.softmax_c = 5.0f;
+    c.activation = MODEL_QUAD;
+    c.attention = MODEL_2QUAD;
+    strcpy(c.label[0], "no");
+    strcpy(c.label[1], "yes");
+    ck_assert_uint_le(c.positions, LONGEST);
+    ck_ok(random_model_make(model, &c, 1));
+    for (uint32_t i = 0; i < SAMPLES; i++) {
+        student_random_text(model, id[i], c.positions);
+        sample[i] = (struct sample){id[i], NULL, 2 + i * (c.positions - 2) / (SAMPLES - 1)};
+    }
+    student_calibrate(s, model, sample, SAMPLES);
 }
 
 static void drop_schedule(struct student *s)

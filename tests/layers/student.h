@@ -22,6 +22,9 @@ struct student {
 /* Texts of random ids; id must hold length. */
 void student_random_text(const struct model *model, uint32_t *id, uint32_t length);
 
+/* A small random model with Quad and 2Quad and two labels, of the sizes in shape, calibrated with random texts of two to all of its
+ * positions. */
+void student_random(struct student *out, struct model *model, const struct model_config *shape);
 /* Folds and calibrates. samples: texts that show the ranges. */
 void student_calibrate(struct student *out, const struct model *model, const struct sample *samples,
                        size_t count);

@@ -6,54 +6,42 @@
 #include <cblas.h>
 
 #include "layers/gates.h"
-#include "model/random_model.h"
 #include "tests/layers/student.h"
 #include "tests/run.h"
 
 static struct model model;
 static struct student student;
 
-enum { SAMPLES = 16, LONGEST = 160 };
+enum { LONGEST = 160 };
 
-/* A random model, calibrated with texts of up to so many tokens. */
-static void make(struct model_config c, uint32_t longest)
+static void make(const struct model_config *shape)
 {
-    static uint32_t id[SAMPLES][LONGEST];
-    struct sample sample[SAMPLES];
     openblas_set_num_threads(1); /* its own are beyond the thread sanitizer */
-    c.types = 1;
-    c.labels = 2;
-    c.layer_norm_eps = 1e-12f;
-    c.softmax_c = 5.0f;
-    c.learned_c = true;
-    c.activation = MODEL_QUAD;
-    c.attention = MODEL_2QUAD;
-    strcpy(c.label[0], "no");
-    strcpy(c.label[1], "yes");
     three_seed(61);
-    ck_ok(random_model_make(&model, &c, 1));
-    for (uint32_t i = 0; i < SAMPLES; i++) {
-        student_random_text(&model, id[i], longest);
-        sample[i] = (struct sample){id[i], NULL, 2 + i * (longest - 2) / (SAMPLES - 1)};
-    }
-    student_calibrate(&student, &model, sample, SAMPLES);
+    student_random(&student, &model, shape);
 }
 
 static void start(void)
 {
-    make(
-        (struct model_config){
-            .hidden = 16, .layers = 2, .heads = 2, .ffn = 24, .vocabulary = 50, .positions = 16},
-        16);
+    make(&(struct model_config){.hidden = 16,
+                                .layers = 2,
+                                .heads = 2,
+                                .ffn = 24,
+                                .vocabulary = 50,
+                                .positions = 16,
+                                .learned_c = true});
 }
 
 /* Rows and columns beyond one part's. */
 static void start_large(void)
 {
-    make(
-        (struct model_config){
-            .hidden = 400, .layers = 2, .heads = 2, .ffn = 450, .vocabulary = 50, .positions = LONGEST},
-        LONGEST);
+    make(&(struct model_config){.hidden = 400,
+                                .layers = 2,
+                                .heads = 2,
+                                .ffn = 450,
+                                .vocabulary = 50,
+                                .positions = LONGEST,
+                                .learned_c = true});
 }
 
 static void stop(void)

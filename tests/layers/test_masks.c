@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "layers/gates.h"
-#include "model/random_model.h"
 #include "ring/parameters.h"
 #include "tests/layers/student.h"
 #include "tests/run.h"
@@ -80,30 +79,19 @@ static size_t count_purpose(const struct record *r, enum ring_purpose purpose)
 
 static struct model model;
 static struct student student;
-static uint32_t id[16][12];
-static struct sample text[16];
+
+enum { BUCKET = 12, HIDDEN = 16 };
 
 static void start(void)
 {
-    struct model_config c = {
-        .hidden = 16, .layers = 2, .heads = 2, .ffn = 24, .vocabulary = 50, .positions = 12};
-    c.types = 1;
-    c.labels = 2;
-    c.layer_norm_eps = 1e-12f;
-    c.softmax_c = 5.0f;
-    c.activation = MODEL_QUAD;
-    c.attention = MODEL_2QUAD;
-    strcpy(c.label[0], "no");
-    strcpy(c.label[1], "yes");
+    static const struct model_config shape = {
+        .hidden = HIDDEN, .layers = 2, .heads = 2, .ffn = 24, .vocabulary = 50, .positions = BUCKET};
+    uint32_t id[BUCKET];
     three_seed(71);
-    ck_ok(random_model_make(&model, &c, 1));
-    for (uint32_t i = 0; i < 16; i++) {
-        student_random_text(&model, id[i], 12);
-        text[i] = (struct sample){id[i], NULL, 2 + i % 11};
-    }
-    student_calibrate(&student, &model, text, 16);
-    student_compile(&student, 12, 1, TUNE_WAN);
-    student_embed(&student, text);
+    student_random(&student, &model, &shape);
+    student_compile(&student, BUCKET, 1, TUNE_WAN);
+    student_random_text(&model, id, BUCKET);
+    student_embed(&student, &(struct sample){id, NULL, BUCKET - 3});
     all.count = 0;
 }
 
@@ -198,7 +186,8 @@ START_TEST(the_evaluators_streams_are_the_dealers_and_apart_from_each_other)
     }
     for (size_t i = 0; i < own[1].count; i++)
         ck_assert(!holds(&own[2], &own[1].entry[i]));
-    ck_assert_uint_eq(count_purpose(&own[2], RING_PURPOSE_PRODUCT) + count_purpose(&own[2], RING_PURPOSE_CHECK), 0);
+    ck_assert_uint_eq(
+        count_purpose(&own[2], RING_PURPOSE_PRODUCT) + count_purpose(&own[2], RING_PURPOSE_CHECK), 0);
 }
 END_TEST
 
