@@ -148,6 +148,47 @@ static enum status fork_party(struct local *l, struct local_set *set, int party)
     return STATUS_OK;
 }
 
+/* ---- the folder ---- */
+
+static int remove_entry(const char *path, const struct stat *status, int type, struct FTW *where)
+{
+    (void)status, (void)type, (void)where;
+    return remove(path);
+}
+
+static void remove_folder(const struct local *l)
+{
+    nftw(l->folder, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+/* Stores and keys must not stay where the caller is interrupted or killed: a process that waits until nobody else has the other end of its
+ * pipe, as parties inherit it, takes them away. */
+static enum status fork_cleaner(struct local *l)
+{
+    int ends[2];
+    char byte;
+    if (pipe2(ends, O_CLOEXEC) != 0)
+        return status_fail(STATUS_IO, "cannot make a pipe: %s", strerror(errno));
+    fflush(NULL);
+    l->cleaner = fork();
+    if (l->cleaner == 0) {
+        const int ignored[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT};
+        for (size_t i = 0; i < sizeof ignored / sizeof *ignored; i++)
+            signal(ignored[i], SIG_IGN);
+        close(ends[1]);
+        while (read(ends[0], &byte, 1) < 0 && errno == EINTR)
+            ;
+        remove_folder(l);
+        _exit(0);
+    }
+    close(ends[0]);
+    l->alive = ends[1];
+    if (l->cleaner > 0)
+        return STATUS_OK;
+    close(l->alive);
+    return status_fail(STATUS_IO, "cannot start a process for %s: %s", l->folder, strerror(errno));
+}
+
 /* ---- from outside ---- */
 
 enum status local_init(struct local *l, int sets, int threads)
@@ -161,7 +202,7 @@ enum status local_init(struct local *l, int sets, int threads)
         l->folder[0] = '\0';
         return status;
     }
-    enum status status = STATUS_OK;
+    enum status status = fork_cleaner(l);
     for (int i = 0; status == STATUS_OK && i < 4; i++)
         status = net_keygen(l->public_key[i], l->secret_key[i]);
     l->sets = sets < LOCAL_SETS_MAX ? sets : LOCAL_SETS_MAX;
@@ -228,17 +269,15 @@ enum status local_start(struct local *l, int number, struct local_links links, u
     return status;
 }
 
-static int remove_entry(const char *path, const struct stat *status, int type, struct FTW *where)
-{
-    (void)status, (void)type, (void)where;
-    return remove(path);
-}
-
 void local_clear(struct local *l)
 {
     for (int i = 0; i < l->sets; i++)
         end_set(&l->set[i], SIGKILL);
-    if (l->folder[0])
-        nftw(l->folder, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+    if (l->cleaner > 0) {
+        close(l->alive);
+        waitpid(l->cleaner, NULL, 0);
+    } else if (l->folder[0]) {
+        remove_folder(l);
+    }
     sodium_memzero(l, sizeof *l);
 }

@@ -3,7 +3,7 @@
  *
  * Processes are forked before the caller has threads of any kind, and wait. Several sets of three may stand
  * ready: one runs at a time, all share keys and stores, so that what one set was given (a model, bundles) is
- * there for the next, behind other links. They die with the caller. */
+ * there for the next, behind other links. They die with the caller, however it ends, and the folder goes with them. */
 #ifndef TREFOIL_PARTIES_LOCAL_H
 #define TREFOIL_PARTIES_LOCAL_H
 
@@ -18,6 +18,8 @@ struct local {
     char folder[256];
     int threads, sets, running; /* running: the set that does, -1 if none */
     char public_key[4][NET_KEY_TEXT], secret_key[4][NET_KEY_TEXT];
+    pid_t cleaner; /* removes the folder when all others have ended */
+    int alive;     /* closed with the last of them */
     struct local_set {
         pid_t process[3];
         int begin[3]; /* where it is told to begin */
