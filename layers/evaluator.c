@@ -95,6 +95,15 @@ void evaluator_clear(struct evaluator *e)
     e->check = NULL;
 }
 
+void label_stream(void *out, size_t bytes, const struct ring_seed *secret, const struct bundle_label *label, uint32_t object,
+                  enum ring_purpose purpose)
+{
+    struct ring_seed key;
+    ring_stream_key(&key, secret, label->data, label->bytes, object, purpose);
+    ring_stream_bytes(out, bytes, &key, 0);
+    sodium_memzero(&key, sizeof key);
+}
+
 void evaluator_stream_product(const struct evaluator *e, uint32_t gate, void *data, size_t n)
 {
     struct ring_seed key;

@@ -19,11 +19,8 @@ size_t check_share_bytes(const struct check *c)
 static void stream_elements(uint64_t *out, size_t n, const struct ring_seed *seed,
                             const struct bundle_label *label, uint32_t gate, enum ring_purpose purpose)
 {
-    struct ring_seed key;
-    ring_stream_key(&key, seed, label->data, label->bytes, gate, purpose);
-    ring_stream_bytes(out, n * sizeof *out, &key, 0);
+    label_stream(out, n * sizeof *out, seed, label, gate, purpose);
     ring_prime_words(out, n);
-    sodium_memzero(&key, sizeof key);
 }
 
 /* ---- P0 ---- */
@@ -140,7 +137,7 @@ uint64_t check_share(const struct evaluator *e, const struct gate *g)
         const uint64_t at = shifted(c, m, i);
         uint64_t sum = share[(size_t)c->roots * c->count + i];
         for (uint32_t k = c->roots; k-- > 0;)
-            sum = ring_prime_multiply_add(sum, at, ring_prime_word(share[(size_t)k * c->count + i]));
+            sum = ring_prime_multiply_add(sum, at, share[(size_t)k * c->count + i]); /* any word, from P0 */
         u = ring_prime_multiply_add(u, e->point, sum);
     }
     return u;
@@ -148,7 +145,7 @@ uint64_t check_share(const struct evaluator *e, const struct gate *g)
 
 bool check_passes(uint64_t own, uint64_t theirs)
 {
-    return ring_prime_add(own, ring_prime_word(theirs)) == 0;
+    return ring_prime_add(own, theirs) == 0;
 }
 
 static enum status check_clear(struct clear_walk *w, const struct gate *g)

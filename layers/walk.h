@@ -70,6 +70,9 @@ struct bundle_label {
     const void *data;
     size_t bytes;
 };
+/* out [bytes]: the stream that the label, object and purpose name, of a secret that two share (ring/stream.h). Nothing of its key stays. */
+void label_stream(void *out, size_t bytes, const struct ring_seed *secret, const struct bundle_label *label, uint32_t object,
+                  enum ring_purpose purpose);
 
 struct masks {
     int64_t *l1, *l2;

@@ -111,15 +111,6 @@ static enum status deal_product(struct dealer *d, uint32_t number)
     return status;
 }
 
-static void stream_part(void *out, size_t bytes, const struct ring_seed *seed,
-                        const struct bundle_label *label, uint32_t object, enum ring_purpose purpose)
-{
-    struct ring_seed key;
-    ring_stream_key(&key, seed, label->data, label->bytes, object, purpose);
-    ring_stream_bytes(out, bytes, &key, 0);
-    sodium_memzero(&key, sizeof key);
-}
-
 static enum status deal_keys(struct dealer *d, uint32_t number)
 {
     const uint32_t index = d->schedule->gate[number].index;
@@ -132,10 +123,10 @@ static enum status deal_keys(struct dealer *d, uint32_t number)
     if (!rho1 || !rho2 || !root1 || !root2 || !out || !copy)
         status = status_fail(STATUS_MEMORY, "out of memory while dealing table keys");
     if (status == STATUS_OK) {
-        stream_part(rho1, l->count * sizeof *rho1, &d->seed1, &d->label, index, RING_PURPOSE_INDEX);
-        stream_part(rho2, l->count * sizeof *rho2, &d->seed2, &d->label, index, RING_PURPOSE_INDEX);
-        stream_part(root1, seeds, &d->seed1, &d->label, index, RING_PURPOSE_ROOT);
-        stream_part(root2, seeds, &d->seed2, &d->label, index, RING_PURPOSE_ROOT);
+        label_stream(rho1, l->count * sizeof *rho1, &d->seed1, &d->label, index, RING_PURPOSE_INDEX);
+        label_stream(rho2, l->count * sizeof *rho2, &d->seed2, &d->label, index, RING_PURPOSE_INDEX);
+        label_stream(root1, seeds, &d->seed1, &d->label, index, RING_PURPOSE_ROOT);
+        label_stream(root2, seeds, &d->seed2, &d->label, index, RING_PURPOSE_ROOT);
         for (uint32_t i = 0; i < l->count; i++)
             rho1[i] = (uint16_t)((rho1[i] + rho2[i]) & ((1u << l->bits) - 1));
         status = dpf_deal(out, l->bits, l->count, rho1, root1, root2);

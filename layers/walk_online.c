@@ -77,12 +77,9 @@ static enum status warm_lookup(struct evaluator *e, uint32_t number)
     const struct lookup *l = &e->schedule->lookup[index];
     const size_t seeds = table_seed_bytes(l), keys = table_key_bytes(l);
     unsigned char *at = e->key[index] = pool_take(seeds + keys);
-    struct ring_seed stream;
     if (!at)
         return status_fail(STATUS_MEMORY, "out of memory for the table keys of a bundle");
-    ring_stream_key(&stream, &e->seed, e->label.data, e->label.bytes, index, RING_PURPOSE_ROOT);
-    ring_stream_bytes(at, seeds, &stream, 0);
-    sodium_memzero(&stream, sizeof stream);
+    label_stream(at, seeds, &e->seed, &e->label, index, RING_PURPOSE_ROOT);
     return e->load(e->context, number, PART_KEYS, at + seeds, keys);
 }
 
@@ -176,12 +173,8 @@ static enum status queue_index(struct online *o, uint32_t number, struct ring_wi
     uint16_t *peer = o->received_index[number] = calloc(l->count, sizeof *peer);
     if (!d || !peer)
         return status_fail(STATUS_MEMORY, "out of memory");
-    if (!e->clear) {
-        struct ring_seed key;
-        ring_stream_key(&key, &e->seed, e->label.data, e->label.bytes, index, RING_PURPOSE_INDEX);
-        ring_stream_bytes(d, l->count * sizeof *d, &key, 0);
-        sodium_memzero(&key, sizeof key);
-    }
+    if (!e->clear)
+        label_stream(d, l->count * sizeof *d, &e->seed, &e->label, index, RING_PURPOSE_INDEX);
     opening_index(d, z, l, e->party);
     return e->clear ? STATUS_OK : e->queue(e->context, d, peer, l->count * sizeof *d);
 }

@@ -206,10 +206,8 @@ static enum status agree_on_seed(struct online *o, struct ring_seed *seed)
 static void stream_of(const struct online *o, const struct ring_seed *seed, enum ring_purpose purpose, void *out, size_t bytes)
 {
     const struct net_session_id id = net_session_id(o->job->session);
-    struct ring_seed key;
-    ring_stream_key(&key, seed, id.bytes, sizeof id.bytes, 0, purpose);
-    ring_stream_bytes(out, bytes, &key, 0);
-    sodium_memzero(&key, sizeof key);
+    const struct bundle_label label = {id.bytes, sizeof id.bytes};
+    label_stream(out, bytes, seed, &label, 0, purpose);
 }
 
 static enum status cover(const struct online *o, const struct ring_seed *seed, uint32_t *shares, size_t count)

@@ -1,7 +1,7 @@
 /* The field of p = 2^64 - 59, the largest prime below 2^64: for checks that have to tell zero from everything else, which a ring with
  * zero divisors cannot.
  *
- * Elements are words in [0, p). Nothing branches on them. An integer of 63 bits and sign is zero here only if it is zero. */
+ * Elements are words in [0, p); sums and products take any words. Nothing branches on them. An integer of 63 bits and sign is zero here only if it is zero. */
 #ifndef TREFOIL_RING_PRIME_H
 #define TREFOIL_RING_PRIME_H
 

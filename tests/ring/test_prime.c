@@ -46,10 +46,13 @@ START_TEST(what_is_computed_is_what_division_says)
             for (size_t k = 0; k < EDGES + 20; k++) {
                 const uint64_t a = ring_prime_word(pick(i)), b = ring_prime_word(pick(j)),
                                c = ring_prime_word(pick(k));
+                const uint64_t x = pick(i), y = pick(j), z = pick(k); /* not reduced */
                 const bool right =
                     a < p && ring_prime_add(a, b) == (uint64_t)(((ring_u128)a + b) % p) &&
                     ring_prime_subtract(a, b) == (uint64_t)(((ring_u128)a + p - b) % p) &&
-                    ring_prime_multiply_add(a, b, c) == (uint64_t)(((ring_u128)a * b % p + c) % p);
+                    ring_prime_multiply_add(a, b, c) == (uint64_t)(((ring_u128)a * b % p + c) % p) &&
+                    ring_prime_add(x, y) == (uint64_t)(((ring_u128)x + y) % p) &&
+                    ring_prime_multiply_add(x, y, z) == (uint64_t)(((ring_u128)x * y + z) % p);
                 if (!right)
                     ck_abort_msg("%#llx, %#llx, %#llx", (unsigned long long)a, (unsigned long long)b,
                                  (unsigned long long)c);
